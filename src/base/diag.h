@@ -39,5 +39,6 @@ mp_err mp_diag_error(struct mp_diag *d, enum mp_err_code code, size_t line, cons
                      const char *cure, const char *cause_fmt, ...) MP_PRINTF(6, 7);
 void mp_diag_warn(struct mp_diag *d, size_t line, const char *path, const char *cure,
                   const char *cause_fmt, ...) MP_PRINTF(5, 6);
-/* "file:line: path: cause (cure)", one item a line. */
+/* "file:line: path: cause (cure)", one item a line; warnings say "warning: " after the place.
+ * Control characters are escaped. Ends with "N more" when items were dropped. */
 void mp_diag_format(const struct mp_diag *d, struct mp_sb *sb);

@@ -42,10 +42,11 @@ struct mp_kv {
 #define kv_bool(k, v) ((struct mp_kv){.key = (k), .kind = MP_KV_BOOL, .b = (v)})
 
 struct mp_log_site {
-    uint64_t second;
-    uint32_t count, suppressed;
+    uint64_t window;     /* second << 8 | lines in it: one word, so that the limit is exact */
+    uint64_t suppressed; /* since the last line that passed */
 };
 
+/* site NULL: not limited. The threshold is the caller's to check. */
 void mp_log_emit(struct mp_log_site *site, enum mp_log_level level, const char *file, int line,
                  const char *event, const struct mp_kv *kvs, size_t n);
 extern enum mp_log_level mp_log_threshold; /* read with a relaxed load; set with mp_log_set_level */

@@ -42,12 +42,28 @@ ptrdiff_t mp_str_chr(struct mp_str s, char c, size_t from);
 ptrdiff_t mp_str_find(struct mp_str s, struct mp_str needle);
 /* Without leading and trailing SP and HTAB. */
 struct mp_str mp_str_trim(struct mp_str s);
-/* Cuts the part before sep off *rest (or all of it); false when *rest was exhausted before the call. */
+/* Cuts the part before sep off *rest (or all of it); false when *rest was exhausted before the call.
+ * "a," has the parts "a" and ""; "" has one empty part; a NULL pointer has none and marks the end. */
 bool mp_str_split(struct mp_str *rest, char sep, struct mp_str *ret_part);
 /* Strict decimal: digits only, no sign, no blank, no overflow. */
 MP_MUST_USE mp_err mp_str_to_u64(struct mp_str s, uint64_t *ret);
 /* Heap copy, NUL-terminated; free() it. Aborts when memory is out. */
 char *mp_str_dup_c(struct mp_str s);
+
+/* Length of the well-formed UTF-8 sequence s starts with, 0 when there is none (overlong forms and
+ * surrogates count as none). ret_cp is its code point. */
+size_t mp_utf8_next(struct mp_str s, uint32_t *ret_cp);
+/* Code points that are never printed as they are: C0 and C1 controls, DEL, line and paragraph
+ * separators, and the bidirectional overrides that let a value disguise itself on a terminal. */
+static inline bool mp_utf8_is_unsafe(uint32_t cp)
+{
+    return cp < 0x20 || (cp >= 0x7f && cp <= 0x9f) || (cp >= 0x2028 && cp <= 0x202e) ||
+           (cp >= 0x2066 && cp <= 0x2069);
+}
+/* Writes the first character of s (not empty) as it stands inside a JSON string; an invalid byte
+ * becomes U+FFFD. Returns the bytes of s consumed, *ret_n the bytes written. */
+#define MP_JSON_ESCAPE_MAX 6
+size_t mp_json_escape(struct mp_str s, char out[MP_JSON_ESCAPE_MAX], size_t *ret_n);
 
 /* Growable text for control code (configuration, admin pages, logs): never on the request path.
  * The maximum is given at init; past it the text is cut and overflow is set, so a caller checks once
@@ -65,7 +81,7 @@ void mp_sb_add(struct mp_sb *sb, struct mp_str s);
 void mp_sb_add_c(struct mp_sb *sb, const char *z);
 void mp_sb_add_char(struct mp_sb *sb, char c);
 void mp_sb_printf(struct mp_sb *sb, const char *fmt, ...) MP_PRINTF(2, 3);
-void mp_sb_vprintf(struct mp_sb *sb, const char *fmt, va_list ap);
+void mp_sb_vprintf(struct mp_sb *sb, const char *fmt, va_list ap) MP_PRINTF(2, 0);
 /* s as a JSON string with quotes; invalid UTF-8 becomes U+FFFD. */
 void mp_sb_add_json(struct mp_sb *sb, struct mp_str s);
 static inline struct mp_str mp_sb_str(const struct mp_sb *sb)

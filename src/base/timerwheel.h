@@ -12,7 +12,8 @@
 struct mp_timer {
     struct mp_list link;                 /* self-linked when idle */
     uint64_t at_ms;                      /* when it is due; 0: not set */
-    uint64_t slot_ms;                    /* where it lies in the wheel; <= at_ms */
+    uint64_t slot_ms;                    /* where it lies in the wheel; <= at_ms, or the next slot
+                                          * to run when at_ms was past already */
     void (*fire)(struct mp_timer *t);    /* the timer is unset before the call; may set it again */
 };
 _Static_assert(sizeof(struct mp_timer) == 40, "kept small: every idle connection has one");
@@ -22,10 +23,12 @@ _Static_assert(sizeof(struct mp_timer) == 40, "kept small: every idle connection
 #define MP_WHEEL_LEVELS 6 /* 64^6 ms = 795 days */
 
 struct mp_wheel {
-    uint64_t now_ms; /* all slots before this have fired */
+    uint64_t now_ms;    /* all slots before this have fired */
+    uint64_t target_ms; /* where a running advance will end; else now_ms */
     uint64_t occupied[MP_WHEEL_LEVELS];
     struct mp_list slots[MP_WHEEL_LEVELS][MP_WHEEL_SLOTS];
-    uint32_t n;
+    uint32_t n; /* linked entries, unset ones too */
+    bool advancing;
 };
 
 void mp_wheel_init(struct mp_wheel *w, uint64_t now_ms);
@@ -52,8 +55,10 @@ static inline bool mp_timer_is_set(const struct mp_timer *t)
     return t->at_ms != 0;
 }
 void mp_wheel_remove(struct mp_wheel *w, struct mp_timer *t);
-/* Fires everything due at or before now_ms, in order of slots. */
+/* Fires everything due at or before now_ms, in order of slots. Callbacks may set, unset and remove any
+ * timer; what they set to a time already past fires at now_ms, or with the next advance. Not to be
+ * called from a callback. */
 void mp_wheel_advance(struct mp_wheel *w, uint64_t now_ms);
-/* Milliseconds until the wheel must be advanced again, at most max_ms; may be earlier than the next
- * deadline (cascades), never later. */
+/* Milliseconds, counted from the wheel's now_ms, until the wheel must be advanced again, at most
+ * max_ms; may be earlier than the next deadline (cascades), never later. */
 uint64_t mp_wheel_next(const struct mp_wheel *w, uint64_t max_ms);
