@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* The proxy as a library: workers, the current snapshot, listeners, names that outlive generations. It starts no thread
+ * and reads no file: proxy/main gives it loops that run in threads, the simulation gives it loops that share one.
+ *
+ * Roles: the *main* worker (id = n_workers) serves the admin listener, DNS and publication; workers 0 .. n-1 serve
+ * traffic. Functions here are for the main thread unless they say otherwise.
+ *
+ * Applying a configuration: mp_engine_build (any thread; pure computation plus opening of log files) -> mp_engine_apply (opens new
+ * listening sockets; all or nothing; then posts the snapshot to every worker).
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/diag.h"
+#include "base/stat.h"
+#include "conf/model.h"
+#include "conf/registry.h"
+#include "core/snapshot.h"
+#include "core/worker.h"
+
+struct mp_alog_set;
+struct mp_dns;
+
+enum mp_server_state { MP_SERVER_LIVE, MP_SERVER_DRAINING, MP_SERVER_PRE_INITIALIZING, MP_SERVER_INITIALIZING };
+
+struct mp_engine_opts {
+    uint32_t n_workers;
+    struct mp_loop **loops;       /* n_workers; borrowed */
+    struct mp_loop *main_loop;
+    uint64_t seed;
+    const struct mp_conf_registry *registry;
+    /* The admin's HTTP manager model, served by the main worker on conf->admin.addr; made by admin/. NULL: no admin. */
+    const struct mp_conf_http *admin_http;
+    bool threaded_log;            /* false in the simulation */
+    size_t worker_memory_max;     /* pools of one worker; 0: no limit */
+};
+
+struct mp_engine {
+    struct mp_engine_opts opts;
+    struct mp_core_worker **workers; /* n_workers + 1; the last is main */
+    struct mp_core_worker *main;
+    uint32_t n_workers;
+    struct mp_stat_store *stats;
+    struct mp_stat_scope *server_scope;
+    struct mp_alog_set *alogs;
+    struct mp_dns *dns;
+    struct mp_names *cluster_names;
+    struct mp_snapshot *snap;      /* current; main thread */
+    struct mp_resolver *resolver;  /* DNS clusters, main thread */
+    struct mp_listener_set *listeners; /* sockets by address, main thread */
+    uint64_t generation;
+    uint64_t start_wall_ns, start_ns;
+    uint64_t config_wall_ns;       /* when the current snapshot was applied */
+    enum mp_server_state state;    /* main writes, workers read (relaxed) */
+    uint32_t connections;          /* atomic: open downstream connections of all workers */
+    uint32_t connections_max;
+    uint32_t workers_running;      /* atomic */
+    /* The last refused configuration, for /config_dump; NULL: none. Main thread. */
+    char *last_error;
+    uint64_t last_error_wall_ns;
+};
+
+MP_MUST_USE mp_err mp_engine_new(const struct mp_engine_opts *opts, struct mp_engine **ret);
+/* After all loops have stopped (or in the simulation): closes everything. */
+struct mp_engine *mp_engine_free(struct mp_engine *e);
+
+/* Takes conf (also on failure). Any thread, one at a time. */
+MP_MUST_USE mp_err mp_engine_build(struct mp_engine *e, struct mp_conf *conf, struct mp_diag *diag,
+                                   struct mp_snapshot **ret);
+/* Takes snap's reference (also on failure). On failure the old configuration runs on untouched. */
+MP_MUST_USE mp_err mp_engine_apply(struct mp_engine *e, struct mp_snapshot *snap, struct mp_diag *diag);
+
+/* Graceful stop: no new connections, open ones are told to close after their current response; done(arg) on the
+ * main thread when all are gone or after the deadline, when the rest has been cut. */
+void mp_engine_drain(struct mp_engine *e, uint64_t deadline_ms, void (*done)(void *arg), void *arg);
+/* Stops all loops (after a drain, or at once). */
+void mp_engine_stop(struct mp_engine *e);
+
+/* Runs fn on every worker incl. main, then done(arg) on the main thread. For admin pages that need workers' own data. */
+void mp_engine_for_each_worker(struct mp_engine *e, void (*fn)(struct mp_core_worker *cw, void *arg),
+                               void (*done)(void *arg), void *arg);
+static inline enum mp_server_state mp_engine_state(const struct mp_engine *e)
+{
+    return (enum mp_server_state)__atomic_load_n(&e->state, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* One generation of compiled configuration: a root over shared immutable objects (conf/object.h). */
+#pragma once
+#include <stdint.h>
+#include "base/diag.h"
+#include "base/stat.h"
+#include "conf/model.h"
+#include "conf/object.h"
+#include "core/filter.h"
+#include "core/route.h"
+
+struct mp_alog;
+struct mp_engine;
+
+/* Keeps a model alive for the objects that point into it. */
+struct mp_conf_holder {
+    struct mp_obj obj;
+    struct mp_conf *conf;
+};
+
+/* A compiled HTTP connection manager. Pinned by every stream that runs under it. */
+struct mp_http {
+    struct mp_obj obj; /* first */
+    const struct mp_conf_http *conf;
+    struct mp_conf_holder *holder;
+    struct mp_route_table *routes;    /* a reference */
+    struct mp_stat_scope *stats;
+    const struct mp_conf_http_filter *filters; /* the model's */
+    uint16_t n_filters;
+    uint32_t filter_cells;            /* bytes of all instances of one stream */
+    struct mp_alog **alogs;
+    uint32_t n_alogs;
+    uint32_t buffer_limit;
+};
+
+/* A configured cluster. Per-worker state (struct mp_cluster_local) outlives it. */
+struct mp_cluster {
+    struct mp_obj obj; /* first */
+    const struct mp_conf_cluster *conf;
+    struct mp_conf_holder *holder;
+    uint32_t id;                   /* of the name, stable over generations */
+    struct mp_stat_scope *stats;
+    struct mp_cluster_shared *shared;
+};
+
+struct mp_listener_conf {
+    struct mp_obj obj; /* first */
+    const struct mp_conf_listener *conf;
+    struct mp_conf_holder *holder;
+    struct mp_http *http;          /* a reference */
+    struct mp_stat_scope *stats;
+};
+
+struct mp_snapshot {
+    uint32_t refs; /* atomic */
+    uint64_t generation;
+    struct mp_conf_holder *holder;
+    struct mp_listener_conf **listeners;
+    uint32_t n_listeners;
+    struct mp_cluster **clusters;
+    uint32_t n_clusters;
+    struct mp_listener_conf *admin; /* NULL: none */
+};
+void mp_snapshot_ref(struct mp_snapshot *s);
+void mp_snapshot_unref(struct mp_snapshot *s);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* Stat schemas of core: names as Envoy's. The tables are in stats.c, generated from the .def files. */
+#pragma once
+#include "base/stat.h"
+
+#define MP_COUNTER(token, name, help) MP_ST_##token,
+#define MP_GAUGE(token, name, help) MP_ST_##token,
+#define MP_HISTOGRAM(token, name, help, scale) MP_ST_##token,
+#define MP_COUNTER_L(token, name, help, prom, label, value) MP_ST_##token,
+enum mp_stat_server {
+#include "core/stats_server.def"
+    MP_ST_SERVER_COUNT
+};
+enum mp_stat_http {
+#include "core/stats_http.def"
+    MP_ST_HTTP_COUNT
+};
+enum mp_stat_listener {
+#include "core/stats_listener.def"
+    MP_ST_LISTENER_COUNT
+};
+enum mp_stat_cluster {
+#include "core/stats_cluster.def"
+    MP_ST_CLUSTER_COUNT
+};
+#undef MP_COUNTER
+#undef MP_GAUGE
+#undef MP_HISTOGRAM
+#undef MP_COUNTER_L
+
+extern const struct mp_stat_schema mp_stats_server, mp_stats_http, mp_stats_listener, mp_stats_cluster;

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* One request to a cluster, for the router, filters (call_http) and rpc: load balancing, pool, connection, codec are
+ * behind it. Worker thread only.
+ *
+ * Life: the owner embeds struct mp_upreq in memory that lives until on_end; mp_upreq_start; then callbacks. on_end comes
+ * exactly once, also when the owner cancels, and never from inside mp_upreq_start.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/buf.h"
+#include "base/str.h"
+#include "core/filter.h"
+
+struct mp_cluster_local;
+struct mp_core_worker;
+struct mp_host_local;
+struct mp_upconn;
+struct mp_upreq;
+
+enum mp_upreq_end {
+    MP_UP_COMPLETE,        /* response delivered whole */
+    MP_UP_CANCELLED,       /* by the owner */
+    MP_UP_NO_HOST,         /* no healthy upstream */
+    MP_UP_OVERFLOW,        /* pending or connection limit */
+    MP_UP_CONNECT_FAILED,
+    MP_UP_CONNECT_TIMEOUT,
+    MP_UP_RESET,           /* by the upstream, before or inside the response */
+    MP_UP_CLOSED,          /* closed by the upstream before the response was whole */
+    MP_UP_PROTOCOL_ERROR,  /* malformed response */
+    MP_UP_NOMEM            /* worker's memory limit */
+};
+
+struct mp_upreq_ops {
+    /* A connection to this host will carry the request (text of its address; valid until on_end). */
+    void (*on_host)(struct mp_upreq *u, struct mp_str address, struct mp_str hostname);
+    void (*on_1xx)(struct mp_upreq *u, struct mp_resp_head *h);
+    void (*on_headers)(struct mp_upreq *u, struct mp_resp_head *h, bool end);
+    void (*on_data)(struct mp_upreq *u, struct mp_str data, bool end);
+    void (*on_trailers)(struct mp_upreq *u, struct mp_hdrs *t);
+    /* Request body may be sent again. */
+    void (*on_writable)(struct mp_upreq *u);
+    void (*on_end)(struct mp_upreq *u, enum mp_upreq_end why, const char *details);
+    /* May response bytes be read now? Otherwise the owner calls mp_upreq_read_on later. */
+    bool (*wants_response)(const struct mp_upreq *u);
+    /* Arena for heads and trailers of the response. */
+    struct mp_arena *(*arena)(struct mp_upreq *u);
+};
+
+struct mp_upreq {
+    const struct mp_upreq_ops *ops;
+    struct mp_core_worker *cw;
+    struct mp_cluster_local *cluster;
+    struct mp_host_local *host;
+    struct mp_upconn *conn;       /* NULL: waiting for one */
+    struct mp_list link;          /* in the pending queue */
+    struct mp_task end_task;      /* failure found inside mp_upreq_start */
+    /* request; borrowed until on_end */
+    const struct mp_req_head *head;
+    struct mp_str path, authority; /* as to be sent */
+    bool idempotent;
+    /* progress */
+    bool started, head_sent, req_end, resp_head, resp_end, ended, retried, expect_100, upgrade;
+    bool req_chunked;             /* framing chosen for the request body */
+    uint8_t why;                  /* enum mp_upreq_end for end_task */
+    const char *details;
+    uint64_t req_left;            /* of a body with length */
+    struct mp_buf held;           /* body kept while there is no connection */
+    bool has_trailers;
+    struct mp_hdrs *trailers;
+    uint64_t sent_ns;
+    uint32_t generation;          /* attempts */
+    uint64_t body_sent;
+};
+
+/* cluster NULL is not allowed: the owner has answered 503 already. end: the request has no body. */
+void mp_upreq_start(struct mp_upreq *u, struct mp_core_worker *cw, struct mp_cluster_local *cluster,
+                    const struct mp_upreq_ops *ops, const struct mp_req_head *head, struct mp_str path,
+                    struct mp_str authority, bool end);
+void mp_upreq_data(struct mp_upreq *u, struct mp_str data, bool end);
+void mp_upreq_trailers(struct mp_upreq *u, struct mp_hdrs *t);
+/* Bytes accepted and not yet taken by the kernel. */
+size_t mp_upreq_queued(const struct mp_upreq *u);
+void mp_upreq_read_on(struct mp_upreq *u);
+/* on_end(CANCELLED) follows before the return. Harmless after the end. */
+void mp_upreq_cancel(struct mp_upreq *u);
+/* NULL when the cluster is not configured on this worker. */
+struct mp_cluster_local *mp_cluster_find(struct mp_core_worker *cw, uint32_t cluster_id);
+const struct mp_stat_block *mp_cluster_stats(const struct mp_cluster_local *c);
+struct mp_str mp_cluster_name(const struct mp_cluster_local *c);

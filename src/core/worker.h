@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* The engine's side of one worker thread. Everything here belongs to that thread. */
+#pragma once
+#include <stdint.h>
+#include "base/list.h"
+#include "base/slab.h"
+#include "base/stat.h"
+#include "codec/hdr.h"
+#include "io/worker.h"
+
+struct mp_engine;
+struct mp_out;
+struct mp_snapshot;
+struct mp_cluster_local;
+struct mp_listener_local;
+
+/* Output being put together: the head and small bodies of one connection, sent with one system call. */
+#define MP_CORK_SIZE (20 * 1024)
+struct mp_cork {
+    struct mp_out *owner; /* NULL: empty */
+    uint32_t n;
+    char *buf;            /* MP_CORK_SIZE */
+};
+
+struct mp_core_worker {
+    struct mp_worker w; /* first */
+    struct mp_engine *engine;
+    struct mp_snapshot *snap;
+    uint64_t generation;
+
+    struct mp_cork cork;
+    struct mp_hdr *fields;         /* parser scratch: MP_FIELDS_SCRATCH entries */
+    struct mp_slab conns, upconns;
+    struct mp_list listeners;      /* mp_listener_local.link */
+    struct mp_list streams;        /* all live ones */
+    struct mp_cluster_local **clusters; /* by cluster id; NULL: not configured */
+    uint32_t n_clusters;
+    uint32_t n_conns, n_streams;
+    bool draining;
+    bool stopping;
+
+    const struct mp_stat_block *server_stats;
+    struct mp_timer alog_timer;
+    struct mp_task reap_task;
+    struct mp_list dead;           /* objects to free at the end of the turn */
+};
+#define MP_FIELDS_SCRATCH 1024
+
+static inline uint64_t mp_cw_now_ms(const struct mp_core_worker *cw)
+{
+    return mp_loop_now_ms(cw->w.loop);
+}
