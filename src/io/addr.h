@@ -24,9 +24,10 @@ struct mp_addr {
 };
 _Static_assert(sizeof(struct mp_addr) == 24, "one in every connection");
 
-/* "1.2.3.4", "::1", "[::1]": numeric only. */
+/* "1.2.3.4", "::1", "[::1]", "fe80::1%2": numeric only. */
 MP_MUST_USE mp_err mp_addr_parse_ip(struct mp_str text, uint16_t port, struct mp_addr *ret);
-/* "1.2.3.4:80", "[::1]:80", "unix:/path", "@abstract". */
+/* "1.2.3.4:80", "[::1]:80", "unix:/path", "@abstract", "unix:@abstract". A Unix path is not copied: there a NUL
+ * must follow the text, and the text must outlive ret. */
 MP_MUST_USE mp_err mp_addr_parse(struct mp_str text, struct mp_addr *ret);
 bool mp_addr_eq(const struct mp_addr *a, const struct mp_addr *b);    /* with port */
 bool mp_addr_ip_eq(const struct mp_addr *a, const struct mp_addr *b); /* without */
@@ -42,5 +43,7 @@ struct mp_cidr {
     struct mp_addr base;
     uint8_t bits;
 };
+/* "10.0.0.0/8", "::1/128"; an address alone is a range of one. Bits after the prefix are cleared. An IPv4 range
+ * written as mapped IPv6 becomes IPv4, and mp_cidr_has takes a mapped address for IPv4. */
 MP_MUST_USE mp_err mp_cidr_parse(struct mp_str text, struct mp_cidr *ret);
 bool mp_cidr_has(const struct mp_cidr *c, const struct mp_addr *a);

@@ -22,7 +22,7 @@ struct mp_dns_answer {
     uint32_t ttl_s; /* smallest of the answer; 0: none known (hosts file) */
 };
 
-/* servers: NULL takes /etc/resolv.conf; else "127.0.0.1:5353,...". */
+/* servers: NULL takes /etc/resolv.conf; else "127.0.0.1:5353,..." (at most 16). */
 MP_MUST_USE mp_err mp_dns_new(struct mp_loop *l, const char *servers, struct mp_dns **ret);
 struct mp_dns *mp_dns_free(struct mp_dns *d); /* open queries are cancelled without a callback */
 /* The callback runs exactly once, never from inside this call, unless cancelled. AUTO: IPv6 first, IPv4 when there is

@@ -26,7 +26,8 @@ struct mp_listen_opts {
 };
 /* Creates, binds and listens. Returns the descriptor or a negative errno. */
 int mp_sock_listen(struct mp_loop *l, const struct mp_addr *addr, const struct mp_listen_opts *opts);
-/* The bound address (port 0 resolved). */
+/* The bound address (port 0 resolved). An address of a Unix socket comes back with an empty path, here and from
+ * accept: nobody owns its bytes. IPv4 over a dual-stack socket comes back as IPv4. */
 int mp_sock_local_addr(struct mp_loop *l, int fd, struct mp_addr *ret);
 /* New descriptor, TCP_NODELAY set, or a negative errno. -EMFILE and -ENFILE are for the caller to handle. */
 int mp_sock_accept(struct mp_loop *l, int fd, struct mp_addr *ret_peer);

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "io/open.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int open_retry(const char *path, int flags, mode_t mode)
+{
+    int fd;
+    do {
+        fd = open(path, flags | O_CLOEXEC | O_NOCTTY, mode);
+    } while (fd < 0 && errno == EINTR);
+    return fd < 0 ? -errno : fd;
+}
+
+int mp_open_read(const char *path)
+{
+    return open_retry(path, O_RDONLY, 0);
+}
+
+int mp_open_append(const char *path)
+{
+    return open_retry(path, O_WRONLY | O_APPEND | O_CREAT, 0640);
+}
+
+/* Reads to the end of file or until max + 1 bytes are there. The size that fstat tells is a first
+ * guess only: files of /proc say 0, and a file may grow meanwhile. */
+static int read_all(int fd, size_t max, char **ret_p, size_t *ret_n)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0) {
+        return -errno;
+    }
+    size_t cap = st.st_size > 0 && (uint64_t)st.st_size <= max ? (size_t)st.st_size + 2 : 4096;
+    size_t n = 0;
+    char *p = malloc(cap);
+    while (p && n <= max) {
+        if (n + 1 == cap) {
+            cap *= 2;
+            char *grown = realloc(p, cap);
+            if (!grown) {
+                free(p);
+                abort();
+            }
+            p = grown;
+        }
+        ssize_t got = read(fd, p + n, MP_MIN(cap - n - 1, max - n + 1));
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            int e = -errno;
+            free(p);
+            return e;
+        }
+        if (got == 0) {
+            break;
+        }
+        n += (size_t)got;
+    }
+    if (!p) {
+        abort();
+    }
+    p[n] = '\0';
+    *ret_p = p;
+    *ret_n = n;
+    return 0;
+}
+
+mp_err mp_read_file(const char *path, size_t max, struct mp_str *ret, int *ret_errno)
+{
+    char *p = NULL;
+    size_t n = 0;
+    int fd = mp_open_read(path);
+    int r = fd < 0 ? fd : read_all(fd, MP_MIN(max, SIZE_MAX / 4), &p, &n);
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (r == 0 && n > max) {
+        free(p);
+        r = -EFBIG;
+    }
+    if (r < 0) {
+        if (ret_errno) {
+            *ret_errno = -r;
+        }
+        return r == -EFBIG ? MP_FAIL(LIMIT) : mp_err_from_errno(-r);
+    }
+    *ret = mp_str(p, n);
+    return MP_OK;
+}
