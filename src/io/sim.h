@@ -37,6 +37,10 @@ bool mp_sim_run_until(bool (*pred)(void *arg), void *arg, uint64_t max_virtual_m
 void mp_sim_at(uint64_t at_ns, void (*fn)(void *arg), void *arg);
 /* Feeds the trace hash: every event does so itself; the harness adds what it observes. */
 void mp_sim_trace(const void *p, size_t n);
+/* Prints every traced event on standard error, for a replay; survives mp_sim_end. */
+void mp_sim_trace_print(bool on);
+/* True after mp_loop_stop until the loop runs again: such a loop takes no turns, as its thread would have left. */
+bool mp_sim_loop_stopped(const struct mp_loop *l);
 /* Answers of mp_dns_resolve; n 0 removes (NOT_FOUND). */
 void mp_sim_dns_set(const char *name, const struct mp_addr *addrs, uint32_t n, uint32_t ttl_s);
 /* Faults on demand. */
