@@ -6,8 +6,8 @@
  * bytes belong to the stream's arena, never to a connection's buffer. Pseudo-headers are fields of
  * struct mp_req_head / mp_resp_head, not entries.
  *
- * Removal marks the entry dead (name.n 0) and keeps positions stable, so that a filter may remove
- * while it walks.
+ * Removal marks the entry dead (name_n 0) and keeps positions stable, so that a filter may remove
+ * while it walks. Adding may move the entries: pointers to them are good until the next add.
  */
 #pragma once
 #include <stdbool.h>
@@ -75,7 +75,7 @@ static inline bool mp_hdrs_maybe(const struct mp_hdrs *h, enum mp_hdr_id id)
 /* First live entry or NULL. */
 struct mp_hdr *mp_hdrs_get(const struct mp_hdrs *h, enum mp_hdr_id id);
 struct mp_hdr *mp_hdrs_find(const struct mp_hdrs *h, struct mp_str lower_name);
-/* Next live entry with the same name after e. */
+/* Next live entry with the same name after e, which is live itself. */
 struct mp_hdr *mp_hdrs_next_same(const struct mp_hdrs *h, const struct mp_hdr *e);
 /* Appends; name and value are borrowed and must live as long as the arena (literals, arena bytes).
  * INVALID when name or value hold forbidden bytes or the name is not lower case; LIMIT when full. */

@@ -3,12 +3,12 @@
  *
  * Steps, in order, on the path part (before '?'; a '#' is refused by the parser):
  *   1. a byte outside RFC 3986 pchar + '/' that is not percent-encoded is refused; so are
- *      "%00", a truncated or non-hex escape, and a backslash unless backslash says otherwise;
+ *      "%00", a truncated or non-hex escape and a backslash;
  *   2. %-encoded unreserved characters are decoded, other escapes get upper-case hex digits;
- *   3. escaped slashes (%2F, %5C) are handled as configured;
+ *   3. escaped slashes (%2F, %5C) are handled as configured; unescaped, both become '/';
  *   4. dot segments are removed (RFC 3986 5.2.4); a path that climbs above the root is refused;
  *   5. runs of slashes are merged when merge_slashes is set.
- * With normalize false only step 1's refusals and step 3 apply.
+ * With normalize false step 1's refusals, step 3 and step 5 apply.
  */
 #pragma once
 #include <stdbool.h>
@@ -42,6 +42,6 @@ enum mp_uri_result mp_uri_normalize(const struct mp_uri_policy *policy, struct m
 void mp_uri_split(struct mp_str path, struct mp_str *ret_path, struct mp_str *ret_query,
                   bool *ret_has_query);
 
-/* host[:port] (RFC 3986 3.2 without userinfo). port 0 when absent. False when malformed. An IPv6 literal keeps
- * its brackets in host. */
+/* host[:port] (RFC 3986 3.2 without userinfo, host not empty). port 0 when absent, else 1 to 65535. False when
+ * malformed. An IPv6 literal keeps its brackets in host; zones and IPvFuture are refused. */
 bool mp_authority_parse(struct mp_str authority, struct mp_str *ret_host, unsigned *ret_port);
