@@ -51,15 +51,13 @@ def test_host_choice(by_host, host, name):
     assert (r.status, r.body) == (200, name.encode())
 
 
-@pytest.mark.parametrize("host,name", [("a.test:80", "exact"), ("ported.test:8443", "any")])
-def test_strip_any_host_port(make, host, name):
+@pytest.mark.parametrize("host", ["a.test:80", "a.test", "other.test:8443"])
+def test_strip_any_host_port(make, host):
     o = make.origin()
     p = make.proxy(clusters={"main": o}, hcm={"strip_any_host_port": True}, vhosts=[
-        config.vhost(n, HOSTS[n], [config.to("main", response_headers_to_add=None)
-                                   if False else config.to("main")]) for n in ("exact", "any")])
+        config.vhost(n, HOSTS[n], [config.to("main")]) for n in ("exact", "any")])
     assert p.get("/", host=host).status == 200
     assert o.last.get("host") == host.split(":")[0]
-    assert name in HOSTS
 
 
 def test_suffix_does_not_match_the_bare_name(by_host):
@@ -356,8 +354,7 @@ def test_runs_of_slashes(make, sent, merged, kept):
     off = make.proxy(o, hcm={"normalize_path": True})
     assert off.get(sent).status == 200
     assert o.last.target == kept
-    # "/a//../b": dot segments go first, so one of the two slashes is the segment that "..' removes.
-    assert got_merged == merged or (sent == "/a//../b" and got_merged == "/a/b")
+    assert got_merged == merged
 
 
 @pytest.mark.parametrize("action,sent,status,seen", [
