@@ -1,0 +1,270 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""All tests of the project, stage by stage, with one closing line `N passed, N failed[, N skipped]`.
+
+    run_tests.py push               what must pass before a push (make test)
+    run_tests.py nightly            the long versions (make nightly)
+    run_tests.py fuzz               libFuzzer on one target or all (make fuzz)
+    run_tests.py push --only e2e    stages whose name contains a word; builds they need are made
+    run_tests.py push --list        the stages
+
+Output of what fails is printed in full; every stage's output is kept in build/test-logs/.
+"""
+import argparse
+import glob
+import os
+import shutil
+import sys
+import time
+
+from testlib import (CORES, LOGS, PYTHON, ROOT, Build, Tally, count_junit, count_plain, no_aslr, run,
+                     run_tests, say)
+
+# Warnings are errors here and in CLANG alone: sanitizers make gcc 12 warn of what cannot happen.
+RELEASE = Build("build-test", ["-Dwerror=true"])
+ASAN = Build("build-asan", ["-Db_sanitize=address,undefined", "-Db_lundef=false",
+                            "-Doptimization=1", "-Ddebug_asserts=true"])
+TSAN = Build("build-tsan", ["-Db_sanitize=thread", "-Db_lundef=false", "-Ddebug_asserts=true"])
+FUZZ = Build("build-fuzz", ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=1",
+                            "-Ddebug_asserts=true", "-Dfuzz=true"], cc="clang-14")
+CLANG = Build("build-clang", ["-Dwerror=true", "-Db_lundef=false"], cc="clang-14")
+
+# Unit tests that start threads: the short ThreadSanitizer run takes these beside the simulation.
+THREADED = ("mailbox", "thread", "loop", "worker", "log", "stat", "object", "dns", "snapshot", "smoke")
+
+
+def command_stage(name, command, timeout, env=None, log=None, show=False):
+    """A program that is one test, or prints its own count. show: its output also when it passed."""
+    tally = Tally()
+    log = log or f"{name.replace(' ', '-')}.log"
+    result = run(command, timeout, env=env, log=log)
+    count_plain(name, result, log, tally)
+    if tally.failed or show:
+        print(result.output.rstrip())
+    return tally
+
+
+def needs(build, tally, name):
+    """False, and a failure in the tally, when a stage cannot run for want of its build."""
+    if build.done is None:
+        return build.make(tally)
+    if not build.done:
+        tally.failed.append((f"{name}: not run, as {build.name} could not be built", ""))
+    return build.done
+
+
+def nothing_ran(tally, name):
+    if tally.passed == 0 and not tally.failed and not tally.skipped:
+        tally.failed.append((f"{name}: found no test to run", ""))
+    return tally
+
+
+def meson_stage(name, build, part, pick=None, prefix=(), env=None, timeout_factor=1.0):
+    tally = Tally()
+    if needs(build, tally, name):
+        tests = [t for t in build.tests(part) if pick is None or pick(t)]
+        ran = run_tests(tests, name.replace(" ", "-"), prefix=prefix, env=env, timeout_factor=timeout_factor)
+        tally.add(nothing_ran(ran, name))
+    return tally
+
+
+def layers():
+    return command_stage("layers", [PYTHON, "tools/check_layers.py"], 60)
+
+
+def release_build():
+    tally = Tally()
+    RELEASE.make(tally)
+    return tally
+
+
+def unit_asan():
+    return meson_stage("unit asan", ASAN, "unit")
+
+
+def sim_asan():
+    return meson_stage("sim asan", ASAN, "sim")
+
+
+def fuzz_replay():
+    return meson_stage("fuzz replay", ASAN, "fuzz")
+
+
+def is_threaded(test):
+    return any(word in test["name"] for word in THREADED)
+
+
+def tsan_short():
+    prefix = no_aslr()
+    tally = meson_stage("unit tsan", TSAN, "unit", pick=is_threaded, prefix=prefix, timeout_factor=3)
+    tally.add(meson_stage("sim tsan", TSAN, "sim", prefix=prefix, timeout_factor=3,
+                          env={"MP_SIM_SEEDS": "10"}))
+    return tally
+
+
+def callgrind():
+    tally = Tally()
+    if needs(RELEASE, tally, "callgrind"):
+        tally.add(command_stage("callgrind", [PYTHON, "tools/callgrind_gate.py", "--build", RELEASE.path], 300,
+                                show=True))
+    return tally
+
+
+def end_to_end(extra=(), timeout=600):
+    tally = Tally()
+    if not needs(RELEASE, tally, "e2e"):
+        return tally
+    junit = os.path.join(LOGS, "e2e.xml")
+    if os.path.exists(junit):
+        os.unlink(junit)
+    result = run([PYTHON, "-m", "pytest", "tests/e2e", "-n", str(2 * CORES), "-q", "--color=no", "-p",
+                  "no:cacheprovider", f"--junitxml={junit}", *extra], timeout,
+                 env={"MARCHPROXY_BIN": os.path.join(RELEASE.path, "marchproxy")}, log="e2e.log")
+    counted = Tally()
+    if not count_junit(junit, "e2e", counted) or (not result.ok and not counted.failed):
+        counted.failed.append((f"e2e: pytest ended with code {result.code}", "e2e.log"))
+    if counted.failed:
+        print(result.output.rstrip())
+    tally.add(nothing_ran(counted, "e2e"))
+    return tally
+
+
+# ---- nightly ----
+
+def tsan_long():
+    prefix = no_aslr()
+    tally = meson_stage("unit tsan", TSAN, "unit", prefix=prefix, timeout_factor=10)
+    tally.add(meson_stage("sim tsan", TSAN, "sim", prefix=prefix, timeout_factor=30, env={"MP_SIM_SEEDS": "500"}))
+    return tally
+
+
+def sim_long():
+    return meson_stage("sim long", ASAN, "sim", timeout_factor=60, env={"MP_SIM_SEEDS": "20000"})
+
+
+def valgrind():
+    prefix = ["valgrind", "-q", "--leak-check=full", "--error-exitcode=96"]
+    return meson_stage("unit valgrind", RELEASE, "unit", prefix=prefix, timeout_factor=30)
+
+
+def check_protos():
+    script = "tools/check_protos.sh"
+    if not os.path.exists(os.path.join(ROOT, script)):
+        found = sorted(glob.glob(os.path.join(ROOT, "tools", "check_protos.*")))
+        script = os.path.relpath(found[0], ROOT) if found else script
+    command = [PYTHON, script] if script.endswith(".py") else ["bash", script]
+    return command_stage("check protos", command, 900)
+
+
+def analyzers():
+    tally = command_stage("clang analyzer", ["tools/check.sh", "--analyze"], 3600)
+    analyze = Build("build-fanalyzer", ["-Dc_args=-fanalyzer", "-Doptimization=1"])
+    analyze.make(tally, timeout=3600)
+    return tally
+
+
+def fuzz_targets():
+    return sorted(path for path in glob.glob(os.path.join(FUZZ.path, "tests", "fuzz", "fuzz_*"))
+                  if os.path.isfile(path) and os.access(path, os.X_OK))
+
+
+def fuzz(seconds, only=""):
+    """Each target for the given time. New inputs stay in build-fuzz/; a crash names its file."""
+    tally = Tally()
+    if not needs(FUZZ, tally, "fuzz"):
+        return tally
+    targets = [t for t in fuzz_targets() if only in os.path.basename(t)]
+    if not targets:
+        tally.failed.append((f"fuzz: no target matches '{only}'", ""))
+    for target in targets:
+        name = os.path.basename(target)
+        topic = name[len("fuzz_"):]
+        grown = os.path.join(FUZZ.path, "corpus", topic)
+        crashes = os.path.join(FUZZ.path, "crashes", topic) + os.sep
+        os.makedirs(grown, exist_ok=True)
+        os.makedirs(crashes, exist_ok=True)
+        folders = [grown]
+        seeds = os.path.join(ROOT, "tests", "fuzz", "corpus", topic)
+        if os.path.isdir(seeds):
+            folders.append(seeds)
+        dictionary = os.path.join(ROOT, "tests", "fuzz", f"{topic}.dict")
+        options = [f"-max_total_time={seconds}", "-use_value_profile=1", "-timeout=10", "-rss_limit_mb=2048",
+                   "-print_final_stats=1", f"-artifact_prefix={crashes}", f"-jobs={CORES}", f"-workers={CORES}"]
+        if os.path.exists(dictionary):
+            options.append(f"-dict={dictionary}")
+        say(f"      {name}: {seconds} s on {CORES} cores")
+        tally.add(command_stage(name, [target, *options, *folders], seconds + 300, log=f"{name}.log"))
+    return tally
+
+
+PUSH = [
+    ("layers", layers),
+    ("release build, -Werror", release_build),
+    ("unit tests, ASan+UBSan", unit_asan),
+    ("simulation, ASan+UBSan", sim_asan),
+    ("fuzz corpus replay, ASan+UBSan", fuzz_replay),
+    ("threads and simulation, TSan", tsan_short),
+    ("callgrind instruction counts", callgrind),
+    ("end to end", end_to_end),
+]
+NIGHTLY = PUSH[:2] + [
+    ("protos against published descriptors", check_protos),
+    ("unit tests, ASan+UBSan", unit_asan),
+    ("simulation, many seeds", sim_long),
+    ("fuzzing", lambda: fuzz(int(os.environ.get("FUZZ_SECONDS", "600")))),
+    ("unit tests and simulation, TSan", tsan_long),
+    ("unit tests, valgrind", valgrind),
+    ("analyzers", analyzers),
+    ("callgrind instruction counts", callgrind),
+    ("end to end, slow ones too", lambda: end_to_end(("-m", "nightly or not nightly"), 3600)),
+]
+
+
+def run_stages(stages):
+    total = Tally()
+    begin = time.monotonic()
+    for at, (name, stage) in enumerate(stages, 1):
+        say(f"[{at}/{len(stages)}] {name} ...")
+        start = time.monotonic()
+        tally = stage()
+        say(f"      {tally.line()} in {time.monotonic() - start:.1f} s")
+        total.add(tally)
+    say("")
+    for name, reason in total.skipped:
+        say(f"skipped: {name}: {reason}")
+    for name, log in total.failed:
+        say(f"FAILED: {name}" + (f" (build/test-logs/{log})" if log else ""))
+    say(f"took {time.monotonic() - begin:.0f} s on {CORES} cores")
+    say(total.line())
+    return 1 if total.failed else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("push", "nightly", "fuzz"))
+    parser.add_argument("--only", default="", help="stages whose name contains this word")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--target", default="", help="fuzz: targets whose name contains this word")
+    parser.add_argument("--seconds", type=int, default=60, help="fuzz: time for each target")
+    args = parser.parse_args()
+    stages = {"push": PUSH, "nightly": NIGHTLY,
+              "fuzz": [("fuzzing", lambda: fuzz(args.seconds, args.target))]}[args.what]
+    stages = [s for s in stages if args.only in s[0]]
+    if args.list:
+        print("\n".join(name for name, _ in stages))
+        return 0
+    if not stages:
+        print(f"no stage matches '{args.only}'", file=sys.stderr)
+        return 2
+    shutil.rmtree(LOGS, ignore_errors=True)
+    os.makedirs(LOGS)
+    try:
+        return run_stages(stages)
+    except KeyboardInterrupt:
+        say("interrupted")
+        return 130
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    sys.exit(main())
