@@ -80,6 +80,16 @@ class Builder:
         self.made.append(p)
         return p
 
+    def march(self, upstream=None, services=None, routes=None, fields=None, **kw):
+        """A proxy from a simple file; upstream: the port of the one service "main"."""
+        if services is None:
+            services = {"main": (["127.0.0.1"], getattr(upstream, "port", upstream))}
+        if routes is None:
+            routes = [{"name": "r", "prefix": "/", "cluster_name": n} for n in services]
+        admin, port = new_ports(2)
+        text = config.march(admin, port, services, routes, **(fields or {}))
+        return self.text(text, ports=[port], admin=admin, **kw)
+
     def proxy(self, upstream=None, clusters=None, routes=None, vhosts=None, hcm=None,
               route_config=None, listener=None, cluster=None, route=None, top=None, args=(),
               n_listeners=1, **kw):

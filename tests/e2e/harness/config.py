@@ -72,3 +72,14 @@ def dump(document):
         def ignore_aliases(self, data):
             return True
     return yaml.dump(document, Dumper=NoAlias, sort_keys=False, width=4000)
+
+
+def march(admin_port, port, services, routes, **fields):
+    """A simple file. services: name -> list of (host, port); routes: as in the file."""
+    listed = []
+    for name, (hosts, upstream_port) in services.items():
+        listed.append({"name": name, "hosts": list(hosts), "port": upstream_port,
+                       "protocol": "http"})
+    return dump({"version": "1", "listen": "127.0.0.1:%d" % port,
+                 "admin": "127.0.0.1:%d" % admin_port, "services": listed, "routes": routes,
+                 **fields})
