@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/mem.h"
 
 #define LINE_MAX_BYTES 2048
@@ -35,7 +36,9 @@ struct sink {
 struct line {
     char p[LINE_MAX_BYTES];
     size_t n;
-    bool json, cut;
+    bool json;
+    bool cut;    /* something is missing: nothing more is added */
+    bool dotted; /* the cut is marked with "..." already */
 };
 
 enum mp_log_level mp_log_threshold = MP_LOG_INFO;
@@ -111,10 +114,10 @@ static uint64_t wall_now(void)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* Adds all of s or nothing; after the first refusal nothing more is added. */
+/* Adds all n bytes or none; after the first refusal nothing more is added. */
 static bool add(struct line *l, const char *p, size_t n)
 {
-    if (l->cut || n > ROOM - l->n) {
+    if (l->cut || l->n + n > ROOM) {
         l->cut = true;
         return false;
     }
@@ -159,7 +162,7 @@ static size_t text_escape(struct mp_str s, char out[8], size_t *ret_n)
     return used;
 }
 
-/* Without quotes. A cut value ends with "...", written into the reserve. */
+/* The text inside quotes, or what needs none. */
 static void add_escaped(struct line *l, struct mp_str s)
 {
     while (s.n > 0) {
@@ -184,27 +187,29 @@ static bool is_plain(struct mp_str s)
     return s.n > 0;
 }
 
-/* A string, in quotes where the format wants them. The closing quote always fits: what cut the
- * value left the reserve. */
+/* Marks the cut inside a value. Fits always: nothing else was added since the cut. */
+static void add_dots(struct line *l)
+{
+    memcpy(l->p + l->n, "...", 3);
+    l->n += 3;
+    l->dotted = true;
+}
+
+/* A string, in quotes where the format wants them. */
 static void add_value(struct line *l, struct mp_str s)
 {
-    if (!l->json && is_plain(s)) {
-        add_escaped(l, s);
-        if (l->cut) {
-            memcpy(l->p + l->n, "...", 3);
-            l->n += 3;
-        }
-        return;
-    }
-    if (!add_c(l, "\"")) {
+    bool quoted = l->json || !is_plain(s);
+    if (quoted && !add_c(l, "\"")) {
         return;
     }
     add_escaped(l, s);
     if (l->cut) {
-        memcpy(l->p + l->n, "...", 3);
-        l->n += 3;
+        add_dots(l);
     }
-    l->p[l->n++] = '"';
+    if (quoted) {
+        /* The reserve holds it when the value was cut, or when it fills the room exactly. */
+        l->p[l->n++] = '"';
+    }
 }
 
 static void add_number(struct line *l, const struct mp_kv *kv)
@@ -240,31 +245,19 @@ static void add_field(struct line *l, const struct mp_kv *kv)
         return;
     }
     size_t start = l->n;
-    size_t before_value;
-    if (l->json) {
-        add_c(l, ",\"");
-        add_escaped(l, mp_str_c(kv->key));
-        add_c(l, "\":");
-    }
-    if (!l->json) {
-        add_c(l, " ");
-        add_escaped(l, mp_str_c(kv->key));
-        add_c(l, "=");
-    }
-    before_value = l->n;
-    bool key_whole = !l->cut;
-    if (key_whole && kv->kind == MP_KV_STR) {
+    add_c(l, l->json ? ",\"" : " ");
+    add_escaped(l, mp_str_c(kv->key));
+    add_c(l, l->json ? "\":" : "=");
+    bool key_fits = !l->cut;
+    size_t value_at = l->n;
+    if (key_fits && kv->kind == MP_KV_STR) {
         add_value(l, kv->s);
     }
-    if (key_whole && kv->kind != MP_KV_STR) {
+    if (key_fits && kv->kind != MP_KV_STR) {
         add_number(l, kv);
     }
-    /* Half a field says nothing: take it back unless part of the value stands. */
-    if (l->cut && l->n == before_value) {
-        l->n = start;
-    }
-    if (!key_whole) {
-        l->n = start;
+    if (l->cut && (!key_fits || l->n == value_at)) {
+        l->n = start; /* a key without any of its value says nothing */
     }
 }
 
@@ -360,8 +353,8 @@ static void end_line(struct line *l)
     const char *tail = "\n";
     if (l->json) {
         tail = l->cut ? ",\"cut\":true}\n" : "}\n";
-    } else if (l->cut && !(l->n >= 3 && memcmp(l->p + l->n - 3, "...", 3) == 0) &&
-               !(l->n >= 4 && memcmp(l->p + l->n - 4, "...\"", 4) == 0)) {
+    }
+    if (!l->json && l->cut && !l->dotted) {
         tail = " ...\n"; /* whole fields are missing */
     }
     memcpy(l->p + l->n, tail, strlen(tail));
@@ -390,7 +383,7 @@ void mp_log_emit(struct mp_log_site *site, enum mp_log_level level, const char *
     }
     struct line l;
     l.n = 0;
-    l.cut = false;
+    l.cut = l.dotted = false;
     l.json = __atomic_load_n(&use_json, __ATOMIC_RELAXED);
     start_line(&l, now_ns, level, event);
     if (suppressed > 0) {
@@ -404,5 +397,6 @@ void mp_log_emit(struct mp_log_site *site, enum mp_log_level level, const char *
         add_field(&l, &kvs[i]);
     }
     end_line(&l);
+    MP_ASSERT(l.n <= sizeof(l.p));
     give_to_sink(l.p, l.n);
 }

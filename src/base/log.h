@@ -66,7 +66,8 @@ void mp_log_set_level(enum mp_log_level level);
 bool mp_log_level_parse(struct mp_str name, enum mp_log_level *ret);
 const char *mp_log_level_name(enum mp_log_level level);
 void mp_log_set_json(bool json);
-/* line ends with a newline. The sink must be callable from any thread. NULL restores the default. */
+/* line ends with a newline. The sink must be callable from any thread. NULL restores the default.
+ * Set by one thread. */
 void mp_log_set_sink(void (*sink)(void *arg, const char *line, size_t n), void *arg);
 /* Wall clock in ns for time stamps; the simulation replaces it. NULL restores the system's. */
 void mp_log_set_clock(uint64_t (*wall_ns)(void));
