@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Name resolution with c-ares.
  *
- * c-ares opens and closes its sockets itself and tells us through the socket state callback; they are
- * registered level-triggered, since it reads TCP once per call. Its timeouts run on one timer.
+ * c-ares opens and closes its sockets itself and tells us through the socket state callback; they
+ * are registered level-triggered, since it reads TCP once per call. Its timeouts run on one timer.
  *
  * An answer is copied into its query and handed over by a deferred task: so the callback never runs
  * inside mp_dns_resolve, and it may call anything here, mp_dns_free included, because no frame of
@@ -10,13 +10,13 @@
  * without an owner.
  */
 #include "io/dns_ares.h"
+#include "base/assert.h"
+#include "io/loop_epoll.h"
 #include <ares.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
-#include "base/assert.h"
-#include "io/loop_epoll.h"
 
 #define DNS_MAGIC          0x646e7321u
 #define DNS_PORT           53
@@ -259,8 +259,7 @@ static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writa
 {
     struct mp_dns *d = arg;
     unsigned want = (readable ? (unsigned)MP_IO_IN : 0) | (writable ? (unsigned)MP_IO_OUT : 0);
-    MP_LIST_FOREACH_SAFE(link, &d->socks)
-    {
+    MP_LIST_FOREACH_SAFE (link, &d->socks) {
         struct dns_sock *s = MP_CONTAINER_OF(link, struct dns_sock, link);
         if (s->io.fd != fd) {
             continue;
@@ -389,8 +388,7 @@ struct mp_dns *mp_dns_free(struct mp_dns *d)
     }
     MP_CHECK_MAGIC(d, DNS_MAGIC);
     /* Those that c-ares has finished with; it ends the others itself. */
-    MP_LIST_FOREACH_SAFE(link, &d->queries)
-    {
+    MP_LIST_FOREACH_SAFE (link, &d->queries) {
         struct mp_dns_query *q = MP_CONTAINER_OF(link, struct mp_dns_query, link);
         if (q->state == READY) {
             query_free(q);
@@ -408,7 +406,8 @@ struct mp_dns *mp_dns_free(struct mp_dns *d)
 
 /* ---- queries ---- */
 
-/* A host name as it may stand in a hosts file or a zone; nothing that c-ares would take as escape. */
+/* A host name as it may stand in a hosts file or a zone; nothing that c-ares would take as escape.
+ */
 static bool name_valid(struct mp_str name)
 {
     if (name.n == 0 || name.n > NAME_MAX_BYTES) {

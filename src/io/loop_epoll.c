@@ -4,17 +4,21 @@
  * Closing inside a batch. epoll_wait fetches up to 256 events; a handler may close, and free, an
  * object whose event lies further back in the same batch. mp_io_close therefore looks through the
  * rest of the batch and clears the entry (a registration has at most one). The alternative, a
- * generation number in a table indexed by descriptor, would cost one more cache line for every event;
- * the scan costs at most some 100 ns, once per connection, and only while a batch is being handled.
+ * generation number in a table indexed by descriptor, would cost one more cache line for every
+ * event; the scan costs at most some 100 ns, once per connection, and only while a batch is being
+ * handled.
  *
- * For the same safety a descriptor is removed from epoll explicitly before close: close alone removes
- * it only when no other process holds the open file, and between fork and exec of a child one does;
- * the kernel would then go on to report a pointer to freed memory.
+ * For the same safety a descriptor is removed from epoll explicitly before close: close alone
+ * removes it only when no other process holds the open file, and between fork and exec of a child
+ * one does; the kernel would then go on to report a pointer to freed memory.
  *
  * Waking. The word "wake" is AWAKE, ASLEEP or PENDING. A thread that wakes the loop writes to the
- * eventfd only when it finds ASLEEP, so a busy loop is woken without any system call: it looks at the
- * word before it sleeps. The eventfd is edge-triggered and never read: every write makes a new edge.
+ * eventfd only when it finds ASLEEP, so a busy loop is woken without any system call: it looks at
+ * the word before it sleeps. The eventfd is edge-triggered and never read: every write makes a new
+ * edge.
  */
+#include "io/loop_epoll.h"
+#include "base/assert.h"
 #include "io/loop.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -23,8 +27,6 @@
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
-#include "base/assert.h"
-#include "io/loop_epoll.h"
 
 #define LOOP_MAGIC      0x6c6f6f70u
 #define BATCH           256

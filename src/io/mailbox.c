@@ -24,7 +24,8 @@ void mp_mailbox_post(struct mp_mailbox *mb, struct mp_msg *m)
         m->next = head;
     } while (!__atomic_compare_exchange_n(&mb->head, &head, m, true, __ATOMIC_RELEASE,
                                           __ATOMIC_RELAXED));
-    /* Also when the stack was not empty: whoever filled it may not have come to wake the loop yet. */
+    /* Also when the stack was not empty: whoever filled it may not have come to wake the loop yet.
+     */
     mp_loop_wake(mb->loop);
 }
 

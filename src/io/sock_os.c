@@ -232,7 +232,8 @@ static int bind_source(int fd, const struct mp_addr *to, const struct mp_addr *s
         return -EINVAL;
     }
     if (source->family != MP_ADDR_UNIX && source->port == 0) {
-        /* The port is chosen by connect, which knows the destination: 4-tuples, not ports, run out. */
+        /* The port is chosen by connect, which knows the destination: 4-tuples, not ports, run out.
+         */
         int r = set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
         if (r < 0) {
             return r;
