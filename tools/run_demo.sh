@@ -20,9 +20,10 @@ fail() {
 taken=$(/usr/bin/python3 tools/demo_upstream.py --check-ports "$proxy_port" "$admin_port" "${upstream_ports[@]}") ||
     fail "these ports are in use: $taken. Stop what listens there (ss -ltnp shows it) and try again"
 
-# Children get SIGTERM from the kernel when this script dies, however it dies.
+# Children get SIGTERM from the kernel when this script dies, however it dies. In sessions of their own they do not
+# see the terminal's Ctrl-C: stop() alone decides the order.
 start() {
-    setpriv --pdeathsig TERM -- "$@" &
+    setpriv --pdeathsig TERM -- setsid "$@" &
     pids+=($!)
 }
 # The proxy goes first, so that its requests in flight still have upstreams. 10 s are enough, or it is killed.
