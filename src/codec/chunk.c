@@ -44,11 +44,20 @@ static enum mp_h1_status item_end(struct mp_chunk_dec *d, char c, enum mp_h1_sta
     return c == '\n' ? MP_H1_ERR_BARE_LF : fault;
 }
 
-static enum mp_h1_status size_digit(struct mp_chunk_dec *d, char c)
+/* Every byte from the first ';' of a line to its CR counts. */
+static bool ext_fits(struct mp_chunk_dec *d)
+{
+    return ++d->ext_line <= EXT_LINE_MAX && ++d->ext_total <= EXT_TOTAL_MAX;
+}
+
+static enum mp_h1_status size_byte(struct mp_chunk_dec *d, char c)
 {
     if (!mp_c_is(c, MP_C_HEX)) {
-        return d->state == SIZE_FIRST ? MP_H1_ERR_BAD_CHUNK_SIZE
-                                      : item_end(d, c, MP_H1_ERR_BAD_CHUNK_SIZE);
+        if (d->state == SIZE_FIRST) {
+            return MP_H1_ERR_BAD_CHUNK_SIZE;
+        }
+        enum mp_h1_status st = item_end(d, c, MP_H1_ERR_BAD_CHUNK_SIZE);
+        return d->state != EXT_NAME_FIRST || ext_fits(d) ? st : MP_H1_ERR_BAD_CHUNK_EXT;
     }
     /* Nothing is near 2^63 bytes; a larger number is an attempt at an overflow somewhere. */
     if (d->digits == DIGITS_MAX || d->left > (INT64_MAX >> 4)) {
@@ -107,7 +116,7 @@ static enum mp_h1_status line_byte(struct mp_chunk_dec *d, char c)
     switch (d->state) {
     case SIZE_FIRST:
     case SIZE:
-        return size_digit(d, c);
+        return size_byte(d, c);
     case SIZE_LF:
         if (c != '\n') {
             return MP_H1_ERR_BARE_CR;
@@ -124,9 +133,7 @@ static enum mp_h1_status line_byte(struct mp_chunk_dec *d, char c)
         return c == '\n' ? MP_H1_OK : MP_H1_ERR_BAD_CHUNK_END;
     default:
         st = ext_byte(d, c);
-        /* Every byte from the first ';' to the CR counts. */
-        if (st == MP_H1_OK && d->state != SIZE_LF &&
-            (++d->ext_line >= EXT_LINE_MAX || ++d->ext_total >= EXT_TOTAL_MAX)) {
+        if (st == MP_H1_OK && d->state != SIZE_LF && !ext_fits(d)) {
             return MP_H1_ERR_BAD_CHUNK_EXT;
         }
         return st;

@@ -315,7 +315,7 @@ static inline __attribute__((always_inline)) enum mp_h1_status field_line(struct
     size_t n = 0;
     unsigned id = MP_HDR_OTHER;
 #if MP_SCAN_SSE2
-    struct name16 nm;
+    struct name16 nm __attribute__((uninitialized));
     if (MP_LIKELY(c->end - name >= 16)) {
         n = name16_load(name, &nm);
     }

@@ -42,10 +42,10 @@ int mp_h1_status_http(enum mp_h1_status s)
 /* ---- incremental input ---- */
 
 /* Whether parsing can come to an end now. The first call parses at once, since the whole head is
- * usually there. After that only new bytes are looked at, until a line end shows up that ends the
- * head or that is certain to be refused; so each byte is read a constant number of times however it
- * arrives. blank_first: an empty line at the very start settles it too; a request may begin with
- * one. */
+ * usually there. After that only new bytes are looked at, until there is a line end that ends the
+ * head or a control character that is certain to be refused; so each byte is read a constant number
+ * of times however it arrives. blank_first: an empty line at the very start settles it too; a
+ * request may begin with one. */
 static bool worth_parsing(const char *buf, size_t n, size_t *scanned, size_t max, bool blank_first)
 {
     size_t at = *scanned;
@@ -53,13 +53,20 @@ static bool worth_parsing(const char *buf, size_t n, size_t *scanned, size_t max
         return true;
     }
     while (at < n) {
-        const char *lf = memchr(buf + at, '\n', n - at);
-        if (lf == NULL) {
+        size_t i = at;
+        if (buf[at - 1] != '\r') {
+            i = (size_t)(mp_scan_value(buf + at, buf + n, buf) - buf);
+            if (i < n && buf[i] == '\r') {
+                i++;
+            } else if (i < n) {
+                return true; /* NUL, LF without CR ... */
+            }
+        }
+        if (i == n) {
             break;
         }
-        size_t i = (size_t)(lf - buf);
-        if (i == 0 || buf[i - 1] != '\r') {
-            return true;
+        if (buf[i] != '\n') {
+            return true; /* CR without LF */
         }
         if (i >= 2 ? buf[i - 2] == '\n' : blank_first) {
             return true;

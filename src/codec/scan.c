@@ -27,7 +27,7 @@
      (IS_UNRESERVED(c) ? MP_C_UNRESERVED : 0) |                                                 \
      (IS_UNRESERVED(c) || IS_SUB_DELIM(c) ? MP_C_REGNAME : 0) | (IS_HEX(c) ? MP_C_HEX : 0) |    \
      (IS_DIGIT(c) ? MP_C_DIGIT : 0))
-#define LOWER(c) (!IS_TCHAR(c) ? 0 : IS_UPPER(c) ? (c) + 0x20 : (c))
+#define LOWER(c) (IS_TCHAR(c) ? (c) + (IS_UPPER(c) ? 0x20 : 0) : 0)
 
 #define FOUR(f, c)    f((c)), f((c) + 1), f((c) + 2), f((c) + 3)
 #define SIXTEEN(f, c) FOUR(f, (c)), FOUR(f, (c) + 4), FOUR(f, (c) + 8), FOUR(f, (c) + 12)
