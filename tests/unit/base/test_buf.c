@@ -112,6 +112,14 @@ static void dry_pool(void)
     T_OK(!mp_buf_add(&b, &blocks, text, 1));
     mp_buf_fini(&b, &blocks);
     mp_blocks_fini(&blocks);
+    /* The blocks taken before the pool was dry go back. */
+    mp_blocks_init(&blocks, 40000);
+    static char large[60000];
+    T_OK(!mp_buf_add(&b, &blocks, large, sizeof(large)));
+    T_EQ(blocks.bytes_used, 0);
+    T_OK(mp_buf_add(&b, &blocks, large, 30000));
+    mp_buf_fini(&b, &blocks);
+    mp_blocks_fini(&blocks);
 }
 
 static void move(void)

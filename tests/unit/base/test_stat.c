@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include <pthread.h>
 
+#include "base/assert.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/stat.h"
 #include "t.h"
 
@@ -38,6 +40,23 @@ static void scopes(void)
     T_OK(!mp_stat_scope_unref(NULL));
     T_OK(!mp_stat_store_free(st));
     T_OK(!mp_stat_store_free(NULL));
+}
+
+/* A store with scopes still held stays whole: counted as a bug, no dangling reference. */
+static void store_in_use(void)
+{
+    struct mp_stat_store *st = mp_stat_store_new(1);
+    struct mp_stat_scope *sc = mp_stat_scope_get(st, &http, MP_STR("x"));
+    uint64_t bugs = mp_bug_count();
+    mp_log_set_level(MP_LOG_OFF);
+    T_OK(!mp_stat_store_free(st));
+    T_EQ(mp_bug_count(), bugs + 1);
+    mp_stat_inc(mp_stat_block(sc, 0), RQ);
+    T_EQ(mp_stat_read(sc, RQ), 1);
+    mp_stat_scope_unref(sc);
+    T_OK(!mp_stat_store_free(st));
+    T_EQ(mp_bug_count(), bugs + 1);
+    mp_log_set_level(MP_LOG_INFO);
 }
 
 static void blocks(void)
@@ -234,6 +253,7 @@ int main(void)
 {
     mp_hash_set_key(1, 2);
     T_RUN(scopes);
+    T_RUN(store_in_use);
     T_RUN(blocks);
     T_RUN(walk);
     T_RUN(intervals);
