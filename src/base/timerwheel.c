@@ -116,7 +116,8 @@ static void run_slot(struct mp_wheel *w, int level, unsigned index)
             continue; /* unset meanwhile */
         }
         if (level > 0 || t->at_ms > w->now_ms) {
-            /* Cascade, or moved later. The slot is after the deadline when that was past already. */
+            /* Cascade, or moved later. The slot is after the deadline when that was past already.
+             */
             insert(w, t, MP_MAX(t->at_ms, t->slot_ms));
             continue;
         }
