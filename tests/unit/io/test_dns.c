@@ -542,7 +542,7 @@ static void server_lists(void)
 static void second_server(void)
 {
     char list[160];
-    static const struct mp_dns_tuning tuning = {.timeout_ms = 60, .tries = 2};
+    static const struct mp_dns_tuning tuning = {.timeout_ms = 120, .tries = 2};
     struct mp_dns *keep = dns;
     snprintf(list, sizeof list, "127.0.0.1:1,%s", server.servers);
     T_OK(!mp_is_err(mp_dns_new_tuned(loop, list, &tuning, &dns)));
@@ -554,7 +554,7 @@ static void second_server(void)
 
 static void no_server(void)
 {
-    static const struct mp_dns_tuning tuning = {.timeout_ms = 60, .tries = 1};
+    static const struct mp_dns_tuning tuning = {.timeout_ms = 120, .tries = 1};
     struct mp_dns *keep = dns;
     T_OK(!mp_is_err(mp_dns_new_tuned(loop, "127.0.0.1:1", &tuning, &dns)));
     struct result *r = ask("v4.test", MP_DNS_V4_ONLY);
@@ -614,7 +614,7 @@ static void quiet_afterwards(void)
 
 int main(void)
 {
-    static const struct mp_dns_tuning tuning = {.timeout_ms = 60, .tries = 2, .env_hosts = true};
+    static const struct mp_dns_tuning tuning = {.timeout_ms = 120, .tries = 2, .env_hosts = true};
     /* The search list of this machine must not matter. */
     setenv("LOCALDOMAIN", "search.invalid", 1);
     loop = mp_loop_new();
