@@ -199,6 +199,7 @@ int mp_sock_local_addr(struct mp_loop *l, int fd, struct mp_addr *ret)
     (void)l;
     union sock_addr k;
     socklen_t n = sizeof k;
+    k.any.sa_family = AF_UNSPEC;
     if (getsockname(fd, &k.any, &n) < 0) {
         return -errno;
     }
@@ -212,6 +213,7 @@ int mp_sock_accept(struct mp_loop *l, int fd, struct mp_addr *ret_peer)
     for (;;) {
         union sock_addr k;
         socklen_t n = sizeof k;
+        k.any.sa_family = AF_UNSPEC;
         int conn = accept4(fd, &k.any, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (MP_LIKELY(conn >= 0)) {
             from_kernel(&k, ret_peer);
