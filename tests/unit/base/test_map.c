@@ -64,7 +64,7 @@ static void random_model(void)
         if (step % 1000 == 0) {
             size_t pos = 0, seen = 0;
             for (struct mp_map_entry *e; (e = mp_map_next(&m, &pos)); seen++) {
-                T_OK(model[atoi(e->key.p + 1)] == e->value);
+                T_OK(model[strtol(e->key.p + 1, NULL, 10)] == e->value);
             }
             T_EQ(seen, n);
             for (int i = 0; i < KEYS; i++) {
