@@ -701,7 +701,7 @@ static void no_descriptors_left(void)
     int probe = dup(0);
     close(probe);
     for (int spare = 0; spare < 2; spare++) {
-        low.rlim_cur = (rlim_t)(probe + spare);
+        low.rlim_cur = (rlim_t)probe + (rlim_t)spare;
         setrlimit(RLIMIT_NOFILE, &low);
         struct mp_loop *l = mp_loop_new();
         int e = errno;
