@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Names to small stable numbers: routes name clusters by number, so that a route table need not change when a cluster
- * does. Numbers are never reused. Any control thread (a lock inside).
+/* Names to small stable numbers: routes name clusters by number, so that a route table need not
+ * change when a cluster does. Numbers are never reused. Any control thread (a lock inside).
  */
 #pragma once
 #include <stdint.h>

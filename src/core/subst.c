@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "core/subst.h"
+
+#include "codec/hdr.h"
+#include "core/civil.h"
+#include "core/conn.h"
+#include "core/route.h"
+#include "core/stream.h"
+#include "core/subst_int.h"
+#include "io/addr.h"
+
+static void put_u64(struct subst_out *o, uint64_t v)
+{
+    char text[MP_U64_DIGITS];
+    mp_subst_put(o, mp_str(text, (size_t)(mp_put_u64(text, v) - text)));
+}
+
+/* Each of these returns false when the value is absent; then nothing was written. */
+
+static bool put_text(struct subst_out *o, struct mp_str s)
+{
+    if (s.n == 0) {
+        return false;
+    }
+    mp_subst_put(o, s);
+    return true;
+}
+
+static bool put_ms(struct subst_out *o, uint64_t from_ns, uint64_t to_ns)
+{
+    if (from_ns == 0 || to_ns == 0) {
+        return false;
+    }
+    put_u64(o, to_ns > from_ns ? (to_ns - from_ns) / 1000000 : 0);
+    return true;
+}
+
+static bool put_addr(struct subst_out *o, const struct mp_addr *a, bool with_port)
+{
+    char text[MP_ADDR_TEXT_MAX];
+    return put_text(o,
+                    mp_str(text, with_port ? mp_addr_format(a, text) : mp_addr_format_ip(a, text)));
+}
+
+static bool put_field(struct subst_out *o, const struct mp_hdrs *h, const struct subst_name *name,
+                      size_t max)
+{
+    if (h == NULL || !mp_hdrs_maybe(h, name->id)) {
+        return false;
+    }
+    const struct mp_hdr *e =
+        name->id != MP_HDR_OTHER ? mp_hdrs_get(h, name->id) : mp_hdrs_find(h, name->name);
+    if (e == NULL) {
+        return false;
+    }
+    mp_subst_put(o, mp_str(e->value, MP_MIN((size_t)e->value_n, max)));
+    return true;
+}
+
+static struct mp_str start_line_part(const struct mp_req_head *r, uint8_t pseudo)
+{
+    switch (pseudo) {
+    case SUBST_METHOD:
+        return r->method_name;
+    case SUBST_PATH:
+        return r->path;
+    case SUBST_AUTHORITY:
+        return r->authority;
+    default:
+        return r->scheme;
+    }
+}
+
+static bool put_named(struct subst_out *o, const struct mp_stream *s, const struct subst_op *op,
+                      const struct subst_name *name)
+{
+    if (name->name.n == 0) {
+        return false;
+    }
+    if (op->kind == SUBST_TRAILER) {
+        return put_field(o, s->has_resp_trailers ? &s->resp_trailers : NULL, name, op->length_max);
+    }
+    if (op->kind == SUBST_REQ && name->pseudo != SUBST_FIELD) {
+        struct mp_str part = start_line_part(&s->req, name->pseudo);
+        return put_text(o, mp_str(part.p, MP_MIN(part.n, op->length_max)));
+    }
+    if (op->kind == SUBST_REQ) {
+        return put_field(o, &s->req.hdrs, name, op->length_max);
+    }
+    if (name->pseudo == SUBST_STATUS) {
+        if (s->resp == NULL) {
+            return false;
+        }
+        put_u64(o, s->resp->status);
+        return true;
+    }
+    return put_field(o, s->resp != NULL ? &s->resp->hdrs : NULL, name, op->length_max);
+}
+
+static void put_protocol(struct subst_out *o, unsigned minor)
+{
+    static const char text[] = "HTTP/1.0";
+    if (minor == 20) {
+        mp_subst_put(o, MP_STR("HTTP/2"));
+        return;
+    }
+    mp_subst_put(o, mp_str(text, sizeof(text) - 2));
+    put_u64(o, minor);
+}
+
+static bool put_flags(struct subst_out *o, uint32_t flags)
+{
+    char text[MP_FLAG_BITS * 4 + 1];
+    return put_text(o, mp_str(text, mp_response_flags_format(flags, text, sizeof(text))));
+}
+
+static bool put_connection(struct subst_out *o, const struct mp_conn *c, uint8_t kind)
+{
+    if (c == NULL) {
+        return false;
+    }
+    switch (kind) {
+    case SUBST_DIRECT_ADDRESS:
+    case SUBST_DIRECT_IP:
+        return put_addr(o, &c->peer, kind == SUBST_DIRECT_ADDRESS);
+    case SUBST_LOCAL_ADDRESS:
+    case SUBST_LOCAL_IP:
+        return put_addr(o, &c->local, kind == SUBST_LOCAL_ADDRESS);
+    case SUBST_LOCAL_PORT:
+        if (c->local.family != MP_ADDR_IP4 && c->local.family != MP_ADDR_IP6) {
+            return false;
+        }
+        put_u64(o, c->local.port);
+        return true;
+    default:
+        put_u64(o, c->id);
+        return true;
+    }
+}
+
+static bool put_op(struct subst_out *o, const struct subst_op *op, const struct mp_stream *s)
+{
+    switch (op->kind) {
+    case SUBST_LITERAL:
+    case SUBST_HOSTNAME:
+        mp_subst_put(o, op->text);
+        return true;
+    case SUBST_REQ:
+    case SUBST_RESP:
+    case SUBST_TRAILER:
+        return put_named(o, s, op, &op->name) || put_named(o, s, op, &op->other);
+    case SUBST_START_TIME:
+        mp_subst_time_eval(op, s->start_wall_ns, o);
+        return true;
+    case SUBST_PROTOCOL:
+        put_protocol(o, s->protocol_minor);
+        return true;
+    case SUBST_RESPONSE_CODE:
+        put_u64(o, s->resp != NULL ? s->resp->status : 0);
+        return true;
+    case SUBST_RESPONSE_CODE_DETAILS:
+        return put_text(o, mp_str_c(s->details));
+    case SUBST_RESPONSE_FLAGS:
+        return put_flags(o, s->response_flags);
+    case SUBST_BYTES_RECEIVED:
+        put_u64(o, s->bytes_in);
+        return true;
+    case SUBST_BYTES_SENT:
+        put_u64(o, s->bytes_out);
+        return true;
+    case SUBST_DURATION:
+        return put_ms(o, s->start_ns, s->end_ns);
+    case SUBST_REQUEST_DURATION:
+        return put_ms(o, s->start_ns, s->req_end_ns);
+    case SUBST_RESPONSE_DURATION:
+        return put_ms(o, s->start_ns, s->upstream_first_ns);
+    case SUBST_RESPONSE_TX_DURATION:
+        return put_ms(o, s->upstream_first_ns, s->end_ns);
+    case SUBST_UPSTREAM_HOST:
+        return put_text(o, s->upstream_host);
+    case SUBST_UPSTREAM_CLUSTER:
+        return put_text(o, s->upstream_cluster);
+    case SUBST_ROUTE_NAME:
+        return s->route != NULL && put_text(o, s->route->conf->name);
+    case SUBST_VIRTUAL_HOST_NAME:
+        return s->route != NULL && put_text(o, mp_route_vhost_name(s->route));
+    case SUBST_REMOTE_ADDRESS:
+    case SUBST_REMOTE_IP:
+        return put_addr(o, &s->client, op->kind == SUBST_REMOTE_ADDRESS);
+    default:
+        return put_connection(o, s->conn, op->kind);
+    }
+}
+
+size_t mp_subst_eval(const struct mp_subst *f, const struct mp_stream *s, char *out, size_t cap,
+                     bool omit_empty)
+{
+    struct subst_out o = {out, out + cap};
+    for (uint32_t i = 0; i < f->n; i++) {
+        if (!put_op(&o, &f->ops[i], s) && !omit_empty) {
+            mp_subst_put(&o, MP_STR("-"));
+        }
+    }
+    return (size_t)(o.p - out);
+}
+
+bool mp_subst_is_absent(const struct mp_subst *f, const struct mp_stream *s)
+{
+    char nothing[1];
+    struct subst_out o = {nothing, nothing}; /* only whether there is a value counts */
+    return f->n == 1 && !put_op(&o, &f->ops[0], s);
+}
