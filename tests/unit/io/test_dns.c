@@ -456,7 +456,8 @@ static void resolve_from_callback(void)
 
 static void many_at_once(void)
 {
-    enum { N = 500 };
+    /* Two datagrams each: more would overflow the name server's socket buffer while nobody reads it. */
+    enum { N = 100 };
     static struct result r[N];
     for (int i = 0; i < N; i++) {
         start(&r[i], i % 2 ? "both.test" : "nx.test", MP_DNS_ALL);
