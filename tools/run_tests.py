@@ -11,8 +11,10 @@
 Output of what fails is printed in full; every stage's output is kept in build/test-logs/.
 """
 import argparse
+import concurrent.futures
 import glob
 import os
+import re
 import shutil
 import sys
 import time
@@ -31,6 +33,9 @@ CLANG = Build("build-clang", ["-Dwerror=true", "-Db_lundef=false"], cc="clang-14
 
 # Unit tests that start threads: the short ThreadSanitizer run takes these beside the simulation.
 THREADED = ("mailbox", "thread", "loop", "worker", "log", "stat", "object", "snapshot", "smoke")
+
+# One simulated run of more than 50,000 streams over 10,000 connections.
+MANY_STREAMS = ("--conns", "10000", "--streams", "12", "--body", "2000", "--calm")
 
 
 def command_stage(name, command, timeout, env=None, log=None, show=False):
@@ -69,6 +74,33 @@ def meson_stage(name, build, part, pick=None, prefix=(), env=None, timeout_facto
     return tally
 
 
+def seeds(name, build, first, last, timeout, prefix=(), extra=()):
+    """The whole proxy on virtual time, by seed, on all cores. A seed is a test; a bad one is printed with its number."""
+    tally = Tally()
+    if not needs(build, tally, name):
+        return tally
+    program = os.path.join(build.path, "tests", "sim", "sim")
+    step = -(-(last - first + 1) // CORES)
+    with concurrent.futures.ThreadPoolExecutor(CORES) as pool:
+        jobs = []
+        for start in range(first, last + 1, step):
+            part = f"{start}-{min(start + step - 1, last)}"
+            log = f"{name.replace(' ', '-')}-{part}.log"
+            command = [*prefix, program, "--seeds", part, *extra]
+            jobs.append((part, log, pool.submit(run, command, timeout, log=log)))
+        for part, log, job in jobs:
+            result = job.result()
+            found = re.search(r"^(\d+) seeds, (\d+) failed;", result.output, re.MULTILINE)
+            count, bad = (int(found[1]), int(found[2])) if found else (0, 0)
+            tally.passed += count - bad
+            tally.failed += [(f"{name}: a seed of {part}", log)] * bad
+            if not result.ok and bad == 0:
+                tally.failed.append((f"{name} {part}: exit code {result.code}", log))
+            lines = result.output.strip().splitlines()
+            say("\n".join(lines if not result.ok or bad else lines[-1:]))
+    return nothing_ran(tally, name)
+
+
 def layers():
     return command_stage("layers", [PYTHON, "tools/check_layers.py"], 60)
 
@@ -84,7 +116,10 @@ def unit_asan():
 
 
 def sim_asan():
-    return meson_stage("sim asan", ASAN, "sim")
+    tally = meson_stage("sim asan", ASAN, "sim")
+    tally.add(seeds("seeds asan", ASAN, 0, 399, 300))
+    tally.add(seeds("many streams", RELEASE, 1, 1, 120, extra=MANY_STREAMS))
+    return tally
 
 
 def fuzz_replay():
@@ -98,8 +133,7 @@ def is_threaded(test):
 def tsan_short():
     prefix = no_aslr()
     tally = meson_stage("unit tsan", TSAN, "unit", pick=is_threaded, prefix=prefix, timeout_factor=3)
-    tally.add(meson_stage("sim tsan", TSAN, "sim", prefix=prefix, timeout_factor=3,
-                          env={"MP_SIM_SEEDS": "10"}))
+    tally.add(seeds("seeds tsan", TSAN, 1000, 1039, 300, prefix=prefix))
     return tally
 
 
@@ -135,12 +169,19 @@ def end_to_end(extra=(), timeout=600):
 def tsan_long():
     prefix = no_aslr()
     tally = meson_stage("unit tsan", TSAN, "unit", prefix=prefix, timeout_factor=10)
-    tally.add(meson_stage("sim tsan", TSAN, "sim", prefix=prefix, timeout_factor=30, env={"MP_SIM_SEEDS": "500"}))
+    tally.add(meson_stage("sim tsan", TSAN, "sim", prefix=prefix, timeout_factor=10))
+    tally.add(seeds("seeds tsan", TSAN, 1000, 3000, 3600, prefix=prefix))
     return tally
 
 
 def sim_long():
-    return meson_stage("sim long", ASAN, "sim", timeout_factor=60, env={"MP_SIM_SEEDS": "20000"})
+    """Other seeds each night; the log tells which."""
+    tally = meson_stage("sim asan", ASAN, "sim", timeout_factor=10)
+    first = int(time.time()) // 86400 * 100_000
+    tally.add(seeds("seeds asan", ASAN, first, first + 19_999, 3 * 3600))
+    for seed in (1, 2, 3, 4):
+        tally.add(seeds("many streams", RELEASE, seed, seed, 600, extra=MANY_STREAMS))
+    return tally
 
 
 def valgrind():

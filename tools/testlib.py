@@ -118,7 +118,9 @@ class Build:
         if result.ok:
             tally.passed += 1
         else:
-            print(result.output.rstrip())
+            # Without what meson says when it configures again first.
+            at = max(result.output.find("FAILED:"), result.output.find("ERROR:"), 0)
+            print(result.output[at:].rstrip())
             tally.failed.append((f"build of {self.name}", f"build-{self.name}.log"))
         return result.ok
 
