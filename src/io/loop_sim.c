@@ -147,6 +147,9 @@ void mp_io_listener_pause(struct mp_loop *l, struct mp_io *io, bool paused)
 int mp_io_steal(struct mp_loop *l, struct mp_io *io)
 {
     sim_check_owner(l);
+    if (!io->armed) {
+        return -1;
+    }
     struct sim_sock *s = sim_sock_get(io->fd);
     MP_ASSERT(s->loop == l);
     MP_ASSERT(s->io == io);
@@ -159,10 +162,10 @@ int mp_io_steal(struct mp_loop *l, struct mp_io *io)
 
 void mp_io_close(struct mp_loop *l, struct mp_io *io)
 {
-    if (io->fd == -1) {
-        return;
+    int fd = mp_io_steal(l, io);
+    if (fd >= 0) {
+        mp_sock_close(l, fd);
     }
-    mp_sock_close(l, mp_io_steal(l, io));
 }
 
 /* Clock */
@@ -304,8 +307,7 @@ uint64_t sim_loop_due(const struct mp_loop *l)
     if (l->wheel.n == 0) {
         return SIM_NEVER;
     }
-    /* A timer set for millisecond m fires in m + 1, so that the whole time asked for has passed. */
-    uint64_t ms = l->wheel.now_ms + mp_wheel_next(&l->wheel, 1ull << 40) + 1;
+    uint64_t ms = l->wheel.now_ms + mp_wheel_next(&l->wheel, 1ull << 40);
     uint64_t at = MP_MAX(ms * SIM_MS, l->busy_until_ns);
     return MP_MAX(at, sim.now_ns);
 }
@@ -330,6 +332,11 @@ static unsigned fetch_mask(const struct sim_sock *s)
     unsigned mask = sim_sock_mask(s);
     if (sim.opts.reorder && mp_rand_below(&sim.rand, 2) == 0) {
         mask &= s->pending | MP_IO_HUP | MP_IO_ERR;
+    }
+    /* Neither call can block any more: whoever waits for one must look. */
+    bool both_closed = s->shut_wr && s->conn->pipe[!s->side].fin_arrived;
+    if (s->state == SIM_DEAD || both_closed) {
+        mask |= MP_IO_IN | MP_IO_OUT;
     }
     return mask;
 }
@@ -440,7 +447,7 @@ void sim_loop_turn(struct mp_loop *l)
     fetch(l);
     sim_trace_ev("turn", l->id, l->batch_n, 0);
     deliver(l);
-    mp_wheel_advance(&l->wheel, sim.now_ns / SIM_MS - 1);
+    mp_wheel_advance(&l->wheel, sim.now_ns / SIM_MS);
     run_tasks(l);
     for (uint32_t i = 0; i < l->hooks_n; i++) {
         l->hooks[i].fn(l->hooks[i].arg);

@@ -337,8 +337,9 @@ static void rst_arrives(struct sim_conn *c, uint8_t side)
     cut_flight(in, in->seg_n);
     cut_flight(out, out->seg_n);
     out->closed = in->closed = true;
-    if (mp_rand_below(&sim.rand, 2) == 0) {
-        /* Some systems drop what was received and not yet read; nobody may count on it. */
+    if (!in->fin_arrived && mp_rand_below(&sim.rand, 2) == 0) {
+        /* Some systems drop what was received and not yet read; nobody may count on it. With FIN
+         * there already it stays: reading goes on to say "end", and the end must not come early. */
         pipe_drop_storage(in);
     }
     s->state = SIM_DEAD;

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "sim_subject.h"
+#include <stddef.h>
+
+const struct sim_subject *sim_subject_default(void)
+{
+    return NULL;
+}
