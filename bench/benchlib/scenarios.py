@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What is measured, with which load, and the target against the best peer (docs: BENCH)."""
+
+BROWSER = [
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/126.0.0.0 Safari/537.36",
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+    "Accept-Language: en-US,en;q=0.9", "Accept-Encoding: gzip, deflate, br",
+    "Cookie: sid=3f9a8b7c6d5e4f3a2b1c; theme=dark; _ga=GA1.2.123456789.1690000000",
+    "Cache-Control: max-age=0", "Upgrade-Insecure-Requests: 1", "Sec-Fetch-Mode: navigate",
+    "Referer: https://bench.local/index.html"]
+PEERS = ["nginx", "haproxy", "h2o", "nghttpx"]
+BULK = ["nginx", "nginx-256k", "haproxy", "haproxy-splice", "h2o", "nghttpx"]
+
+
+class Scenario:
+    def __init__(self, name, text, path="/1k", wrk=(), peers=PEERS, variant="plain", target=None,
+                 stretch=None, kind="load"):
+        self.name, self.text, self.path, self.wrk = name, text, path, list(wrk)
+        self.peers, self.variant, self.kind = peers, variant, kind
+        self.target, self.stretch = target, stretch
+
+    def entries(self, wanted):
+        """(proxy, variant, path) of each entry; wanted: names, None for all."""
+        out = []
+        for name in self.peers + ["marchproxy"]:
+            if wanted is None or name in wanted or name.split("-")[0] in wanted:
+                out.append((name, self.variant, self.path))
+        if self.kind == "routes":
+            out += [(n, "plain", "/1k") for n, _, _ in list(out)]
+        return out
+
+
+def browser():
+    return [x for h in BROWSER for x in ("-H", h)]
+
+
+SCENARIOS = [
+    Scenario("h1_1k", "64 connections, 1 KB", wrk=["-c64"], target=0.75, stretch=0.68),
+    Scenario("h1_brow", "the same with 9 browser fields", wrk=["-c64"] + browser(), target=0.75,
+             stretch=0.68),
+    Scenario("h1_c512", "512 connections, 1 KB", wrk=["-c512"], target=0.60),
+    Scenario("h1_64k", "32 connections, 64 KB", path="/64k", wrk=["-c32"], peers=BULK, target=0.90),
+    Scenario("h1_1m", "8 connections, 1 MB", path="/1m", wrk=["-c8"], peers=BULK, target=0.70),
+    # nghttpx answers a part of these with 502, so it is left out.
+    Scenario("h1_conn", "64 connections, one request each", wrk=["-c64", "-H", "Connection: close"],
+             peers=PEERS[:3], target=0.90, stretch=0.82),
+    Scenario("post16k", "64 connections, POST of 16 KB", wrk=["-c64", "-s", "post16k.lua"], target=0.70),
+    Scenario("h1_1k_log", "h1_1k, everybody logs JSON lines to a file", wrk=["-c64"], variant="log",
+             target=0.75),
+    Scenario("routes", "h1_1k with 1000 prefix routes", path="/svc777/x", wrk=["-c64"],
+             peers=["nginx", "haproxy"], variant="routes", kind="routes", target=0.3),
+    Scenario("idle_h1", "bytes of memory (PSS) per idle connection", kind="idle", target=300),
+]
+BY_NAME = {s.name: s for s in SCENARIOS}
