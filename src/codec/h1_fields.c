@@ -159,6 +159,23 @@ static inline unsigned name16_store(char *p, size_t n, const struct name16 *nm)
 
 /* ---- meaning ---- */
 
+/* HTAB is a legal blank, but peers differ about it around the value of a framing field, so there it
+ * is refused. The value was trimmed; the line is still complete around it. */
+static bool tab_around(const struct mp_hdr *f)
+{
+    for (const char *p = f->name + f->name_n + 1; p < f->value; p++) {
+        if (*p == '\t') {
+            return true;
+        }
+    }
+    for (const char *p = f->value + f->value_n; *p != '\r'; p++) {
+        if (*p == '\t') {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* RFC 9110 8.6: digits only. 19 of them fit; a longer row of zeros is refused as odd. */
 static enum mp_h1_status content_length(struct mp_h1_acc *a, struct mp_str v)
 {
@@ -249,12 +266,13 @@ static void te(struct mp_h1_acc *a, struct mp_str rest)
     }
 }
 
-static enum mp_h1_status transfer_encoding(const struct mp_h1_acc *a, struct mp_str v)
+static enum mp_h1_status transfer_encoding(const struct mp_h1_acc *a, const struct mp_hdr *f)
 {
+    bool chunked = EQUALS(mp_hdr_value(f), "chunked") && !tab_around(f);
     if (a->minor == 0) {
         return MP_H1_ERR_TE_IN_HTTP10;
     }
-    if (mp_h1_seen(a, MP_HDR_TRANSFER_ENCODING) || !EQUALS(v, "chunked")) {
+    if (mp_h1_seen(a, MP_HDR_TRANSFER_ENCODING) || !chunked) {
         return MP_H1_ERR_BAD_TRANSFER_ENCODING;
     }
     return mp_h1_seen(a, MP_HDR_CONTENT_LENGTH) ? MP_H1_ERR_CL_AND_TE : MP_H1_OK;
@@ -287,9 +305,9 @@ static enum mp_h1_status field_meaning(struct mp_h1_acc *a, const struct mp_hdr 
         if (mp_h1_seen(a, MP_HDR_TRANSFER_ENCODING)) {
             return MP_H1_ERR_CL_AND_TE;
         }
-        return content_length(a, v);
+        return tab_around(f) ? MP_H1_ERR_BAD_CONTENT_LENGTH : content_length(a, v);
     case MP_HDR_TRANSFER_ENCODING:
-        return transfer_encoding(a, v);
+        return transfer_encoding(a, f);
     case MP_HDR_CONNECTION:
         return connection(a, v);
     case MP_HDR_EXPECT:
