@@ -3,7 +3,7 @@
 # Everything that a machine can say about the source without running it. Called by `make check`.
 #
 #   tools/check.sh             format, layers, scripts, gcc and clang with -Werror, clang-tidy
-#   tools/check.sh --analyze   clang-tidy with the static analyzer on all files (make nightly)
+#   tools/check.sh --analyze   clang-tidy with the static analyzer on src (make nightly)
 #
 # clang-tidy looks again only at files that changed, or whose headers or rules did, since they were last clean.
 set -uo pipefail
@@ -60,7 +60,9 @@ build() {
 }
 if [ "${1:-}" = --analyze ]; then
     step "clang build" build build-clang clang-14 -Dwerror=true -Db_lundef=false
-    step "clang-tidy with analyzer" /usr/bin/python3 tools/tidy.py build-clang --checks='clang-analyzer-*' --all
+    # The simulation is left out: the analyzer cannot follow its lists.
+    step "clang-tidy with analyzer" /usr/bin/python3 tools/tidy.py build-clang --all --under=src --but=sim \
+        --checks='clang-analyzer-*,-clang-analyzer-security.insecureAPI.*,-clang-analyzer-optin.performance.Padding'
 else
     step "format" format
     step "layers" /usr/bin/python3 tools/check_layers.py

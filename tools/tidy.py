@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """clang-tidy on our own C files, side by side, each only when it or a header of it changed since it was clean.
 
-    tidy.py BUILD [--checks=LIST] [--all]
+    tidy.py BUILD [--checks=LIST] [--all] [--under=FOLDER] [--but=WORD]
 
 BUILD is a meson folder made with clang that is up to date: ninja's record of headers tells what a file includes.
 """
@@ -48,6 +48,8 @@ def main():
     parser.add_argument("build")
     parser.add_argument("--checks", default="")
     parser.add_argument("--all", action="store_true", help="also files that were clean before")
+    parser.add_argument("--under", default="", metavar="FOLDER", help="only files under it")
+    parser.add_argument("--but", default="", metavar="WORD", help="not files with this word in their name")
     args = parser.parse_args()
     build = os.path.join(ROOT, args.build)
     marks = os.path.join(build, "tidy-clean")
@@ -58,8 +60,11 @@ def main():
     work = {}
     for entry in entries:
         source = os.path.realpath(os.path.join(entry["directory"], entry["file"]))
-        if not source.startswith(ROOT + os.sep) or source.startswith(build + os.sep):
+        inside = os.path.join(ROOT, args.under, "") if args.under else ROOT + os.sep
+        if not source.startswith(inside) or source.startswith(build + os.sep):
             continue  # generated code is its generator's matter
+        if args.but and args.but in os.path.basename(source):
+            continue
         files = [source, os.path.join(ROOT, ".clang-tidy"), *deps.get(entry.get("output", ""), [])]
         mark = os.path.join(marks, digest(files, source, args.checks))
         if args.all or not os.path.exists(mark):
