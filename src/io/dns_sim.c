@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Name resolution from a table, with seeded delays and failures. */
-#include "io/dns.h"
-#include "io/sim_int.h"
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include "io/dns.h"
+#include "io/sim_int.h"
 
 #define DELAY_MIN_US 200
 #define DELAY_MAX_US 40000

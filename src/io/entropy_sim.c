@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Randomness from outside, seeded. */
+#include <string.h>
 #include "io/entropy.h"
 #include "io/sim_int.h"
-#include <string.h>
 
 uint64_t mp_entropy_u64(void)
 {

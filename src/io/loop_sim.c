@@ -3,12 +3,12 @@
  * is over; during the turn the clock stands still. Events are as scarce as the kernel's: one per
  * edge, merged until fetched, with a mask that may be out of date when it is delivered.
  */
-#include "io/loop.h"
-#include "io/sim_int.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "io/loop.h"
+#include "io/sim_int.h"
 
 #define BATCH_MAX      256
 #define TASKS_PER_TURN 1024

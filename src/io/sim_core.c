@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* The simulated world: clock, queue of coming events, scheduler, trace. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include "base/hash.h"
 #include "base/log.h"
 #include "io/sim.h"
 #include "io/sim_int.h"
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define DEFAULT_BUFFER (64 * 1024)
 

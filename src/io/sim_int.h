@@ -3,8 +3,12 @@
  *
  * sim_core.c  clock, event queue, scheduler, trace        loop_sim.c  the loops (io/loop.h)
  * sim_net.c   connections, segments in flight, edges      sock_sim.c  the calls (io/sock.h)
+ * sim_connect.c  listeners, handshake, backlog
  */
 #pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include "base/assert.h"
 #include "base/list.h"
 #include "base/rand.h"
@@ -13,9 +17,6 @@
 #include "io/loop.h"
 #include "io/sim.h"
 #include "io/sock.h"
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #define SIM_FD_BASE 1000000
 #define SIM_NEVER   UINT64_MAX
@@ -195,14 +196,23 @@ void sim_conn_unref(struct sim_conn *c);
 void sim_conn_ev(struct sim_conn *c, enum sim_ev_kind kind, uint8_t side, uint64_t at_ns,
                  uint64_t num);
 void sim_conn_on_ev(const struct sim_ev *ev);
-void sim_conn_accepting(struct sim_conn *c, struct sim_sock *listener);
 void sim_conn_reset_by(struct sim_conn *c, uint8_t side);
 void sim_conn_reset_both(struct sim_conn *c);
 void sim_pipe_write(struct sim_conn *c, uint8_t side, const void *p, size_t n);
 size_t sim_pipe_read(struct sim_conn *c, uint8_t side, void *p, size_t n);
 void sim_pipe_mark(struct sim_conn *c, uint8_t side, uint32_t flags);
 void sim_pipe_hold_rest(struct sim_conn *c, uint8_t side);
+
+/* sim_connect.c */
 struct sim_sock *sim_listener_for(const struct mp_addr *to);
+/* Frees the place in the backlog; the listener, or NULL when it has closed since. */
+struct sim_sock *sim_handshake_over(struct sim_conn *c);
+void sim_handshake_done(struct sim_conn *c);
+void sim_conn_accepting(struct sim_conn *c, struct sim_sock *listener);
+void sim_undefer(struct sim_conn *c);
+void sim_syn_arrives(struct sim_conn *c);
+void sim_synack_arrives(struct sim_conn *c);
+void sim_refusal_arrives(struct sim_conn *c, int err);
 
 /* dns_sim.c */
 void sim_dns_on_ev(uint64_t query_id);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Socket calls on the simulated network. They answer as Linux does, unless the seed makes them
  * harsher. */
-#include "io/sim_int.h"
-#include "io/sock.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "io/sim_int.h"
+#include "io/sock.h"
 
 #define DEFAULT_BACKLOG 4096
 #define EPHEMERAL_FIRST 32768

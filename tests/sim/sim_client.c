@@ -3,15 +3,15 @@
  * fragments and with pauses. What a closing connection leaves unanswered is sent again on the next
  * one, where that is allowed.
  */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include "base/assert.h"
 #include "base/hash.h"
 #include "io/sock.h"
 #include "sim_http.h"
 #include "sim_world.h"
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define DIALS_MAX   40
 #define CONTINUE_MS 1000

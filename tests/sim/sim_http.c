@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "sim_http.h"
-#include "base/assert.h"
-#include "base/rand.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/assert.h"
+#include "base/rand.h"
 
 #define HEAD_MAX       (256 * 1024)
 #define LINE_MAX_BYTES (16 * 1024)

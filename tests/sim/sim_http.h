@@ -4,10 +4,10 @@
  * with it.
  */
 #pragma once
-#include "base/str.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/str.h"
 
 /* Body byte `off` of stream `id` in direction `dir` is a function of the three, so that a lost,
  * doubled or foreign byte shows at once. */

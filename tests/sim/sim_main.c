@@ -6,14 +6,14 @@
  *   --direct            clients against upstreams, nothing in between
  *   --conns N --streams K --body BYTES --spread MS --calm --no-faults   another shape of run
  */
-#include "sim_run.h"
-#include "sim_subject.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include "sim_run.h"
+#include "sim_subject.h"
 
 struct args {
     uint64_t from, to;
@@ -21,7 +21,7 @@ struct args {
     struct sim_run_opts run;
 };
 
-static void usage(void)
+_Noreturn static void usage(void)
 {
     fprintf(
         stderr,

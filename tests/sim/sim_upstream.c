@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* An HTTP/1 origin that follows each stream's plan: framing, delays, interim and early responses,
  * stalls, resets. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include "base/assert.h"
 #include "base/hash.h"
 #include "io/sock.h"
 #include "sim_http.h"
 #include "sim_world.h"
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define LINGER_MS \
     120000 /* longer than any client is slow: closing earlier could reset what it has not read */

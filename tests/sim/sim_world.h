@@ -7,14 +7,14 @@
  * the other side checks that it never sees more than was sent.
  */
 #pragma once
+#include <stdbool.h>
+#include <stdint.h>
 #include "base/compiler.h"
 #include "base/list.h"
 #include "base/rand.h"
 #include "io/addr.h"
 #include "io/loop.h"
 #include "io/sim.h"
-#include <stdbool.h>
-#include <stdint.h>
 
 #define SIM_CLUSTERS      3
 #define SIM_INSTANCES     3 /* of each cluster */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "sim_subject.h"
 #include <stddef.h>
+#include "sim_subject.h"
 
 const struct sim_subject *sim_subject_default(void)
 {

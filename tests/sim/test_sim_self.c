@@ -2,9 +2,9 @@
 /* The simulation and its peers against each other, nothing in between: what they report later about
  * the proxy is worth only what they report about an empty wire.
  */
+#include <inttypes.h>
 #include "sim_run.h"
 #include "t.h"
-#include <inttypes.h>
 
 #define SEEDS 200
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* The simulated loop, sockets and resolver, call by call. */
+#include <errno.h>
 #include "base/assert.h"
 #include "io/dns.h"
 #include "io/entropy.h"
@@ -7,7 +8,6 @@
 #include "io/sim.h"
 #include "io/sock.h"
 #include "t.h"
-#include <errno.h>
 
 static const struct mp_addr SERVER = {.family = MP_ADDR_IP4, .port = 80, .ip = {10, 0, 0, 1}};
 
