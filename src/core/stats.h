@@ -2,6 +2,7 @@
 /* Stat schemas of core: names as Envoy's. The tables are in stats.c, generated from the .def files. */
 #pragma once
 #include "base/stat.h"
+#include "codec/h1_parse.h"
 
 #define MP_COUNTER(token, name, help) MP_ST_##token,
 #define MP_GAUGE(token, name, help) MP_ST_##token,
@@ -29,3 +30,14 @@ enum mp_stat_cluster {
 #undef MP_COUNTER_L
 
 extern const struct mp_stat_schema mp_stats_server, mp_stats_http, mp_stats_listener, mp_stats_cluster;
+
+/* One counter per reason for which the codec refuses a message; scopes "downstream" and "upstream". */
+#define MP_ST_HTTP1_COUNT (MP_H1_STATUS_COUNT - MP_H1_MORE - 1)
+extern struct mp_stat_schema mp_stats_http1;
+/* Not for MP_H1_OK and MP_H1_MORE. */
+static inline uint32_t mp_stats_http1_index(enum mp_h1_status reason)
+{
+    return (uint32_t)reason - MP_H1_MORE - 1;
+}
+/* Once, before the first scope is made. */
+void mp_stats_init(void);
