@@ -224,14 +224,14 @@ def fuzz(seconds, only=""):
         os.makedirs(grown, exist_ok=True)
         os.makedirs(crashes, exist_ok=True)
         folders = [grown]
-        seeds = os.path.join(ROOT, "tests", "fuzz", "corpus", topic)
-        if os.path.isdir(seeds):
-            folders.append(seeds)
-        dictionary = os.path.join(ROOT, "tests", "fuzz", f"{topic}.dict")
+        given = os.path.join(ROOT, "tests", "fuzz", "corpus", topic)
+        if os.path.isdir(given):
+            folders.append(given)
+        own = os.path.join(ROOT, "tests", "fuzz", f"{topic}.dict")
+        dictionary = own if os.path.exists(own) else os.path.join(ROOT, "tests", "fuzz", "http1.dict")
         options = [f"-max_total_time={seconds}", "-use_value_profile=1", "-timeout=10", "-rss_limit_mb=2048",
-                   "-print_final_stats=1", f"-artifact_prefix={crashes}", f"-jobs={CORES}", f"-workers={CORES}"]
-        if os.path.exists(dictionary):
-            options.append(f"-dict={dictionary}")
+                   "-print_final_stats=1", f"-artifact_prefix={crashes}", f"-fork={CORES}",
+                   f"-dict={dictionary}"]
         say(f"      {name}: {seconds} s on {CORES} cores")
         tally.add(command_stage(name, [target, *options, *folders], seconds + 300, log=f"{name}.log"))
     return tally

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Frame of the instruction-count programs. Without an argument a program lists its cases; with a case's name it
- * prepares it, runs it once to warm up (lazy binding, first blocks of pools), and once measured:
- * tools/callgrind_gate.py counts what runs inside cg_run, in our own code alone (not libc's), and compares it with
- * limits.json.
+/* Frame of the instruction-count programs. Without an argument a program lists its cases; with a
+ * case's name it prepares it, runs it once to warm up (lazy binding, first blocks of pools), and
+ * once measured: tools/callgrind_gate.py counts what runs inside cg_run, in our own code alone (not
+ * libc's), and compares it with limits.json.
  */
 #pragma once
 #include <stdio.h>
