@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "codec/chunk.h"
-#include "codec/scan.h"
 #include <string.h>
+#include "codec/scan.h"
 
 #define EXT_LINE_MAX  256
 #define EXT_TOTAL_MAX (16 * 1024)

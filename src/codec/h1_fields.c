@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Field lines (RFC 9112 5), and what those that frame or route a message mean. */
+#include <string.h>
 #include "codec/h1_internal.h"
 #include "codec/hdr_lookup.h"
 #include "codec/scan.h"
-#include <string.h>
 
 #define BIT(id) (UINT64_C(1) << MP_HDR_##id)
 #define HOP_IDS                                                                           \

@@ -2,11 +2,11 @@
 /* What the parts of the head parser share: the cursor, and what the fields said about the message.
  */
 #pragma once
-#include "base/str.h"
-#include "codec/h1_parse.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/str.h"
+#include "codec/h1_parse.h"
 
 /* Connection options besides close, keep-alive and upgrade that one head may have: each is searched
  * among all fields. */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* The head as a whole: incremental input, then the rules that need more than one line. */
 #include "codec/h1_parse.h"
+#include <string.h>
 #include "codec/h1_internal.h"
 #include "codec/scan.h"
 #include "codec/tables.h"
 #include "codec/uri.h"
-#include <string.h>
 
 _Static_assert(MP_H1_REASON_COUNT == MP_H1_STATUS_COUNT - 2, "tables.h is made from h1_reason.def");
 

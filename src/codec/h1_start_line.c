@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Request line and status line (RFC 9112 3 and 4). Everything is checked from left to right, so
  * that the reason does not depend on how the bytes were cut into reads. */
+#include <string.h>
 #include "codec/h1_internal.h"
 #include "codec/scan.h"
 #include "codec/uri.h"
-#include <string.h>
 
 #define METHOD_MAX 32
 

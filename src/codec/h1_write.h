@@ -16,10 +16,12 @@ struct mp_h1_head_out {
     unsigned status;
     struct mp_str reason;
     uint8_t minor; /* as told to the peer: always 1 towards upstreams; responses too */
-    enum mp_body_kind body; /* MP_BODY_LENGTH writes content-length, MP_BODY_CHUNKED transfer-encoding, NONE and
-                               CLOSE nothing; entries of the map with these ids are skipped, always */
+    enum mp_body_kind
+        body; /* MP_BODY_LENGTH writes content-length, MP_BODY_CHUNKED transfer-encoding, NONE and
+                 CLOSE nothing; entries of the map with these ids are skipped, always */
     uint64_t content_length;
-    bool write_length_zero; /* MP_BODY_NONE: write "content-length: 0" (or content_length, for HEAD) */
+    bool write_length_zero; /* MP_BODY_NONE: write "content-length: 0" (or content_length, for HEAD)
+                             */
     enum mp_h1_conn conn;
     struct mp_str upgrade; /* for MP_H1_CONN_UPGRADE */
     const struct mp_hdrs *hdrs;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "codec/hdr.h"
+#include <string.h>
 #include "codec/hdr_lookup.h"
 #include "codec/scan.h"
-#include <string.h>
 
 const uint8_t mp_hdr_slots[256] = MP_HDR_HASH_SLOTS;
 

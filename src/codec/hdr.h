@@ -35,16 +35,17 @@ struct mp_hdr {
 };
 _Static_assert(sizeof(struct mp_hdr) == 24, "header entries are copied in bulk");
 
-#define MP_HDR_F_HOP 1 /* hop-by-hop: named in Connection or one of the fixed set; not forwarded */
+#define MP_HDR_F_HOP 1 /* hop-by-hop: named in Connection or one of the fixed set; not forwarded \
+                        */
 
 struct mp_hdrs {
     struct mp_hdr *v;
-    uint16_t n, cap;  /* entries incl. removed ones */
-    uint16_t max;     /* of live entries */
+    uint16_t n, cap; /* entries incl. removed ones */
+    uint16_t max;    /* of live entries */
     uint16_t live;
-    uint64_t seen;    /* bit per mp_hdr_id: present now or removed since; 0 = surely absent */
+    uint64_t seen; /* bit per mp_hdr_id: present now or removed since; 0 = surely absent */
     struct mp_arena *arena;
-    size_t bytes;     /* names + values, live */
+    size_t bytes; /* names + values, live */
 };
 
 /* The id of a lower-case name; MP_HDR_OTHER when it is not in hdr.def. */
@@ -78,7 +79,8 @@ struct mp_hdr *mp_hdrs_find(const struct mp_hdrs *h, struct mp_str lower_name);
 /* Next live entry with the same name after e, which is live itself. */
 struct mp_hdr *mp_hdrs_next_same(const struct mp_hdrs *h, const struct mp_hdr *e);
 /* Appends; name and value are borrowed and must live as long as the arena (literals, arena bytes).
- * INVALID when name or value hold forbidden bytes or the name is not lower case; LIMIT when full. */
+ * INVALID when name or value hold forbidden bytes or the name is not lower case; LIMIT when full.
+ */
 MP_MUST_USE mp_err mp_hdrs_add(struct mp_hdrs *h, struct mp_str name, struct mp_str value);
 /* Same with a known id: no check of the name. */
 MP_MUST_USE mp_err mp_hdrs_add_id(struct mp_hdrs *h, enum mp_hdr_id id, struct mp_str value);

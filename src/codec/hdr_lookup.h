@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* The perfect hash behind mp_hdr_id_of, for the field parser, which has the name in a register. */
 #pragma once
+#include <stdint.h>
 #include "codec/hdr.h"
 #include "codec/tables.h"
-#include <stdint.h>
 
 _Static_assert(MP_HDR_HASH_NAMES == MP_HDR_COUNT - 1, "tables.h is made from hdr.def");
 

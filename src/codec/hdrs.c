@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include <string.h>
 #include "base/assert.h"
 #include "codec/hdr.h"
 #include "codec/scan.h"
-#include <string.h>
 
 /* Entries that a proxied head gets on top of its own (request id, forwarded-for, via ...), so that
  * the array is not copied again for them. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Which fields a trailer section may hold. */
-#include "codec/h1_internal.h"
 #include <string.h>
+#include "codec/h1_internal.h"
 
 /* The known fields that are harmless after the body: everything else in hdr.def frames, routes,
  * authenticates or describes the message, or is ours to set. */

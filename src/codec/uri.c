@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "codec/uri.h"
-#include "codec/scan.h"
 #include <arpa/inet.h>
 #include <string.h>
+#include "codec/scan.h"
 
 /* ---- authority ---- */
 

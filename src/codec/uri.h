@@ -16,9 +16,9 @@
 #include "base/str.h"
 
 enum mp_escaped_slashes {
-    MP_SLASH_KEEP,               /* leave %2F and %5C as they are */
-    MP_SLASH_REJECT,             /* 400 */
-    MP_SLASH_UNESCAPE_REDIRECT,  /* unescape, answer 307 to the normalised path */
+    MP_SLASH_KEEP,              /* leave %2F and %5C as they are */
+    MP_SLASH_REJECT,            /* 400 */
+    MP_SLASH_UNESCAPE_REDIRECT, /* unescape, answer 307 to the normalised path */
     MP_SLASH_UNESCAPE_FORWARD
 };
 
@@ -35,13 +35,15 @@ enum mp_uri_result {
     MP_URI_BAD
 };
 
-/* path: path and query, starting with '/'. out: room for path.n bytes. *ret: the new path (in out). */
-enum mp_uri_result mp_uri_normalize(const struct mp_uri_policy *policy, struct mp_str path, char *out,
-                                    struct mp_str *ret);
+/* path: path and query, starting with '/'. out: room for path.n bytes. *ret: the new path (in out).
+ */
+enum mp_uri_result mp_uri_normalize(const struct mp_uri_policy *policy, struct mp_str path,
+                                    char *out, struct mp_str *ret);
 /* Splits at the first '?': the query is without it; has_query tells "/a?" from "/a". */
 void mp_uri_split(struct mp_str path, struct mp_str *ret_path, struct mp_str *ret_query,
                   bool *ret_has_query);
 
-/* host[:port] (RFC 3986 3.2 without userinfo, host not empty). port 0 when absent, else 1 to 65535. False when
- * malformed. An IPv6 literal keeps its brackets in host; zones and IPvFuture are refused. */
+/* host[:port] (RFC 3986 3.2 without userinfo, host not empty). port 0 when absent, else 1 to 65535.
+ * False when malformed. An IPv6 literal keeps its brackets in host; zones and IPvFuture are
+ * refused. */
 bool mp_authority_parse(struct mp_str authority, struct mp_str *ret_host, unsigned *ret_port);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Prints nanoseconds per parsed request head, and per head copied into a map and written again. */
-#include "codec/h1_parse.h"
-#include "codec/h1_write.h"
-#include "unit/codec/heads.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "codec/h1_parse.h"
+#include "codec/h1_write.h"
+#include "unit/codec/heads.h"
 
 #define ROUNDS 400000
 #define BATCH  1000

@@ -2,12 +2,12 @@
 /* Runs the parsers on heap buffers of exactly the size of the input, so that a read past the end is
  * seen by AddressSanitizer, and feeds input in pieces. */
 #pragma once
-#include "codec/chunk.h"
-#include "codec/h1_parse.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "codec/chunk.h"
+#include "codec/h1_parse.h"
 
 #define HELP_FIELDS 128
 

@@ -2,12 +2,12 @@
 /* A second opinion: what llhttp in strict mode makes of the same bytes. What our parser accepts,
  * llhttp must accept and read in the same way; it may accept more. */
 #pragma once
-#include "unit/codec/codec_help.h"
 #include <llhttp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "unit/codec/codec_help.h"
 
 #define PEER_FIELDS 130
 

@@ -2,9 +2,9 @@
 /* What a good request is read as, limits, and input in pieces. Bad ones are in
  * tests/data/smuggling.json. */
 #include "unit/t.h"
+#include <time.h>
 #include "unit/codec/codec_help.h"
 #include "unit/codec/heads.h"
-#include <time.h>
 
 #define HOST "Host: a.example\r\n"
 
