@@ -230,7 +230,7 @@ def fuzz(seconds, only=""):
         own = os.path.join(ROOT, "tests", "fuzz", f"{topic}.dict")
         dictionary = own if os.path.exists(own) else os.path.join(ROOT, "tests", "fuzz", "http1.dict")
         options = [f"-max_total_time={seconds}", "-use_value_profile=1", "-timeout=10", "-rss_limit_mb=2048",
-                   "-print_final_stats=1", f"-artifact_prefix={crashes}", f"-fork={CORES}",
+                   "-print_final_stats=1", f"-artifact_prefix={crashes}", f"-fork={CORES}", "-error_exitcode=1",
                    f"-dict={dictionary}"]
         say(f"      {name}: {seconds} s on {CORES} cores")
         tally.add(command_stage(name, [target, *options, *folders], seconds + 300, log=f"{name}.log"))
