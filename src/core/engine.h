@@ -10,8 +10,12 @@
  */
 #pragma once
 #include <stdbool.h>
+#include <pthread.h>
 #include <stdint.h>
 #include "base/diag.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/timerwheel.h"
 #include "base/stat.h"
 #include "conf/model.h"
 #include "conf/registry.h"
@@ -33,6 +37,10 @@ struct mp_engine_opts {
     const struct mp_conf_http *admin_http;
     bool threaded_log;            /* false in the simulation */
     size_t worker_memory_max;     /* pools of one worker; 0: no limit */
+    uint64_t fd_limit;            /* RLIMIT_NOFILE; 0: unknown */
+    /* Runs on the main thread after every publication (log, notification). May be NULL. */
+    void (*on_published)(void *arg, uint64_t generation);
+    void *arg;
 };
 
 struct mp_engine {
@@ -41,13 +49,21 @@ struct mp_engine {
     struct mp_core_worker *main;
     uint32_t n_workers;
     struct mp_stat_store *stats;
-    struct mp_stat_scope *server_scope;
+    struct mp_stat_scope *server_scope, *h1_down_scope, *h1_up_scope;
     struct mp_alog_set *alogs;
     struct mp_dns *dns;
     struct mp_names *cluster_names;
+    struct mp_map cluster_shared;  /* name -> struct mp_cluster_shared; under shared_lock */
+    struct mp_map listener_shared; /* name -> struct mp_listener_shared */
+    pthread_mutex_t shared_lock;   /* builder and main */
     struct mp_snapshot *snap;      /* current; main thread */
     struct mp_resolver *resolver;  /* DNS clusters, main thread */
-    struct mp_listener_set *listeners; /* sockets by address, main thread */
+    struct mp_list sockets;        /* of published listeners: struct mp_listener_socks; main thread */
+    struct mp_publication *warming; /* waits for first name resolutions; NULL: none */
+    struct mp_timer drain_timer, flush_timer;
+    uint64_t drain_deadline_ms;
+    void (*drain_done)(void *arg);
+    void *drain_arg;
     uint64_t generation;
     uint64_t start_wall_ns, start_ns;
     uint64_t config_wall_ns;       /* when the current snapshot was applied */
@@ -68,6 +84,9 @@ struct mp_engine *mp_engine_free(struct mp_engine *e);
 MP_MUST_USE mp_err mp_engine_build(struct mp_engine *e, struct mp_conf *conf, struct mp_diag *diag,
                                    struct mp_snapshot **ret);
 /* Takes snap's reference (also on failure). On failure the old configuration runs on untouched. */
+/* A snapshot with name-resolved clusters that are new waits for their first answers, at most MP_WARM_MS, before the
+ * workers get it; then on_published runs. */
+#define MP_WARM_MS 5000
 MP_MUST_USE mp_err mp_engine_apply(struct mp_engine *e, struct mp_snapshot *snap, struct mp_diag *diag);
 
 /* Graceful stop: no new connections, open ones are told to close after their current response; done(arg) on the
@@ -79,6 +98,9 @@ void mp_engine_stop(struct mp_engine *e);
 /* Runs fn on every worker incl. main, then done(arg) on the main thread. For admin pages that need workers' own data. */
 void mp_engine_for_each_worker(struct mp_engine *e, void (*fn)(struct mp_core_worker *cw, void *arg),
                                void (*done)(void *arg), void *arg);
+/* Counts a refused head or chunk by its reason (enum mp_h1_status), from a client or an upstream. */
+void mp_engine_count_h1_error(struct mp_core_worker *cw, int why);
+void mp_engine_count_h1_upstream_error(struct mp_core_worker *cw, int why);
 static inline enum mp_server_state mp_engine_state(const struct mp_engine *e)
 {
     return (enum mp_server_state)__atomic_load_n(&e->state, __ATOMIC_RELAXED);

@@ -58,6 +58,8 @@ struct mp_filter {
     const struct mp_filter_type *type;
     const void *conf;  /* the route's override when there is one, else the chain's; lives as long as the stream */
     struct mp_stream *stream;
+    uint64_t timer_ms; /* loop time at which timer_fire runs; 0: none */
+    void (*timer_fire)(struct mp_filter *f);
     uint16_t index;    /* in the chain */
 };
 /* The instance's own state. */
@@ -77,6 +79,8 @@ struct mp_filter_type {
     enum mp_verdict (*on_response_trailers)(struct mp_filter *f, struct mp_hdrs *t);
     /* Terminal filters: output towards the client has drained; more may be produced. */
     void (*on_response_writable)(struct mp_filter *f);
+    /* Terminal filters: the route's timeout has come (mp_filter_set_deadline). */
+    void (*on_deadline)(struct mp_filter *f);
     /* The stream is over (finished, reset, timed out); called once for every instance, before the access log. Release
      * what is outside the arena. */
     void (*on_end)(struct mp_filter *f);
@@ -104,6 +108,10 @@ void mp_filter_respond_1xx(struct mp_filter *f, struct mp_resp_head *h);
 void mp_filter_respond_headers(struct mp_filter *f, struct mp_resp_head *h, bool end);
 void mp_filter_respond_data(struct mp_filter *f, struct mp_str data, bool end);
 void mp_filter_respond_trailers(struct mp_filter *f, struct mp_hdrs *t);
+/* Terminal filters: whether more of the request's body may come now. */
+void mp_filter_want_request(struct mp_filter *f, bool wanted);
+/* Terminal filters: on_deadline is called after ms; 0 cancels. */
+void mp_filter_set_deadline(struct mp_filter *f, uint64_t ms);
 /* False: stop producing until on_response_writable. */
 bool mp_filter_response_wanted(const struct mp_filter *f);
 /* The response cannot be completed: before its head a local reply of that status is sent, after it the stream is reset. flags: bits of
@@ -132,5 +140,5 @@ bool mp_filter_server_draining(const struct mp_filter *f);
 void mp_filter_clear_route(struct mp_filter *f);
 /* Text address without port of the client, after trusted hops; valid for the stream's life. */
 struct mp_str mp_filter_client_ip(const struct mp_filter *f);
-/* Wakes the filter on its worker after ms; one timer per filter instance at a time; 0 cancels. */
+/* Wakes the filter on its worker after ms; one timer per instance; 0 cancels. */
 void mp_filter_set_timer(struct mp_filter *f, uint64_t ms, void (*fire)(struct mp_filter *f));

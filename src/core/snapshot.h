@@ -31,6 +31,7 @@ struct mp_http {
     struct mp_alog **alogs;
     uint32_t n_alogs;
     uint32_t buffer_limit;
+    struct mp_arena arena;            /* of compiled parts */
 };
 
 /* A configured cluster. Per-worker state (struct mp_cluster_local) outlives it. */
@@ -41,6 +42,13 @@ struct mp_cluster {
     uint32_t id;                   /* of the name, stable over generations */
     struct mp_stat_scope *stats;
     struct mp_cluster_shared *shared;
+    struct mp_endpoint_set *endpoints; /* of a STATIC cluster; NULL: the resolver brings them */
+};
+
+/* Process-wide state of a listener's name; kept to the end of the program. */
+struct mp_listener_shared {
+    struct mp_str name;
+    uint32_t connections; /* atomic */
 };
 
 struct mp_listener_conf {
@@ -49,6 +57,7 @@ struct mp_listener_conf {
     struct mp_conf_holder *holder;
     struct mp_http *http;          /* a reference */
     struct mp_stat_scope *stats;
+    struct mp_listener_shared *shared;
 };
 
 struct mp_snapshot {

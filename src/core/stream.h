@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/timerwheel.h"
 #include "core/filter.h"
+#include "io/addr.h"
 #include "io/loop.h"
 
 struct mp_conn;
@@ -44,6 +45,7 @@ struct mp_stream {
     const struct mp_stream_codec *codec;
     struct mp_core_worker *cw;
     struct mp_http *http;          /* pinned */
+    const struct mp_stat_block *stats; /* of http's scope */
     const struct mp_route *route;  /* in http's route table; NULL: none (yet) */
     bool route_known;
 
@@ -59,6 +61,9 @@ struct mp_stream {
     bool ended;          /* mp_stream_end has run; callbacks ignore the stream */
     bool in_request_chain, in_response_chain;
     bool reset;
+    bool req_unwanted;   /* the terminal filter's output is full */
+    bool codec_waits;    /* the codec stopped reading and waits for read_on */
+    bool req_pause_in_data, resp_pause_in_data;
 
     /* chain */
     struct mp_filter **filters;
@@ -87,14 +92,15 @@ struct mp_stream {
     struct mp_str upstream_cluster;
     uint8_t protocol_minor;    /* of HTTP/1.x; 20: HTTP/2 */
 
+    /* the codec's */
+    uint8_t resp_framing;      /* enum mp_body_kind of the response as written */
+    uint64_t resp_left;
+
     /* deadlines in loop ms, 0: none; one timer serves all */
     uint64_t request_deadline, idle_deadline, route_deadline, filter_deadline;
     uint64_t idle_timeout_ms;
-    void (*filter_fire)(struct mp_filter *f);
-    struct mp_filter *filter_timer_owner;
     struct mp_timer timer;
 
-    struct mp_task free_task;
     struct mp_list link;       /* worker's list of streams */
     struct mp_arena arena;
     size_t cell_size;
@@ -125,7 +131,6 @@ void mp_stream_on_data(struct mp_stream *s, struct mp_str data, bool end);
 void mp_stream_on_trailers(struct mp_stream *s);
 /* The client's side is broken (reset, protocol error inside the body). */
 void mp_stream_on_reset(struct mp_stream *s, uint32_t flags, const char *details);
-/* A refused request: answer without a chain (its head could not be parsed). */
 /* The codec's output has drained below the low mark. */
 void mp_stream_on_writable(struct mp_stream *s);
 /* May the codec read more of this request's body? Otherwise read_on is called later. */

@@ -2,8 +2,9 @@
 /* One request to a cluster, for the router, filters (call_http) and rpc: load balancing, pool, connection, codec are
  * behind it. Worker thread only.
  *
- * Life: the owner embeds struct mp_upreq in memory that lives until on_end; mp_upreq_start; then callbacks. on_end comes
- * exactly once, also when the owner cancels, and never from inside mp_upreq_start.
+ * Life: the owner embeds struct mp_upreq in memory that lives to the end of the loop's turn in which on_end comes;
+ * mp_upreq_start; then callbacks. on_end comes exactly once and never from inside mp_upreq_start, unless the owner
+ * cancels: then nothing comes any more.
  */
 #pragma once
 #include <stdbool.h>
@@ -20,7 +21,6 @@ struct mp_upreq;
 
 enum mp_upreq_end {
     MP_UP_COMPLETE,        /* response delivered whole */
-    MP_UP_CANCELLED,       /* by the owner */
     MP_UP_NO_HOST,         /* no healthy upstream */
     MP_UP_OVERFLOW,        /* pending or connection limit */
     MP_UP_CONNECT_FAILED,
@@ -60,8 +60,16 @@ struct mp_upreq {
     struct mp_str path, authority; /* as to be sent */
     bool idempotent;
     /* progress */
-    bool started, head_sent, req_end, resp_head, resp_end, ended, retried, expect_100, upgrade;
+    bool started, pending, head_sent, ended;
+    bool no_body;                 /* the request ends with its head */
+    bool req_end;                 /* the request has been written whole */
+    bool held_all;                /* the whole rest of the request is in held (and trailers) */
     bool req_chunked;             /* framing chosen for the request body */
+    bool expect_100;              /* the client waits for 100 (Continue) */
+    bool any_response;            /* a byte of a response has come */
+    bool resp_head, resp_end;
+    bool reused_conn, retried;
+    bool leased, counted;         /* in the request breaker; in upstream_rq_active */
     uint8_t why;                  /* enum mp_upreq_end for end_task */
     const char *details;
     uint64_t req_left;            /* of a body with length */
@@ -69,7 +77,6 @@ struct mp_upreq {
     bool has_trailers;
     struct mp_hdrs *trailers;
     uint64_t sent_ns;
-    uint32_t generation;          /* attempts */
     uint64_t body_sent;
 };
 
@@ -82,7 +89,7 @@ void mp_upreq_trailers(struct mp_upreq *u, struct mp_hdrs *t);
 /* Bytes accepted and not yet taken by the kernel. */
 size_t mp_upreq_queued(const struct mp_upreq *u);
 void mp_upreq_read_on(struct mp_upreq *u);
-/* on_end(CANCELLED) follows before the return. Harmless after the end. */
+/* No callback comes any more. Harmless after the end. */
 void mp_upreq_cancel(struct mp_upreq *u);
 /* NULL when the cluster is not configured on this worker. */
 struct mp_cluster_local *mp_cluster_find(struct mp_core_worker *cw, uint32_t cluster_id);

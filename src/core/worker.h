@@ -9,7 +9,7 @@
 #include "io/worker.h"
 
 struct mp_engine;
-struct mp_out;
+struct mp_chan;
 struct mp_snapshot;
 struct mp_cluster_local;
 struct mp_listener_local;
@@ -17,7 +17,7 @@ struct mp_listener_local;
 /* Output being put together: the head and small bodies of one connection, sent with one system call. */
 #define MP_CORK_SIZE (20 * 1024)
 struct mp_cork {
-    struct mp_out *owner; /* NULL: empty */
+    struct mp_chan *owner; /* NULL: empty */
     uint32_t n;
     char *buf;            /* MP_CORK_SIZE */
 };
@@ -30,8 +30,10 @@ struct mp_core_worker {
 
     struct mp_cork cork;
     struct mp_hdr *fields;         /* parser scratch: MP_FIELDS_SCRATCH entries */
-    struct mp_slab conns, upconns;
+    struct mp_slab conns, upconns, hosts;
+    uint64_t next_id;              /* of connections and streams */
     struct mp_list listeners;      /* mp_listener_local.link */
+    struct mp_list old_listeners;  /* removed ones with connections left */
     struct mp_list streams;        /* all live ones */
     struct mp_cluster_local **clusters; /* by cluster id; NULL: not configured */
     uint32_t n_clusters;
@@ -39,10 +41,11 @@ struct mp_core_worker {
     bool draining;
     bool stopping;
 
-    const struct mp_stat_block *server_stats;
+    const struct mp_stat_block *server_stats, *h1_down_stats, *h1_up_stats;
     struct mp_timer alog_timer;
+    /* What ended in this turn; freed at its end, because pointers may still be on the stack. */
     struct mp_task reap_task;
-    struct mp_list dead;           /* objects to free at the end of the turn */
+    struct mp_list dead_conns, dead_upconns, dead_streams;
 };
 #define MP_FIELDS_SCRATCH 1024
 

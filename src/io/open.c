@@ -91,3 +91,9 @@ mp_err mp_read_file(const char *path, size_t max, struct mp_str *ret, int *ret_e
     *ret = mp_str(p, n);
     return MP_OK;
 }
+
+int mp_fd_dup(int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return copy < 0 ? -errno : copy;
+}

@@ -13,3 +13,5 @@ int mp_open_read(const char *path);
 int mp_open_append(const char *path);
 /* The whole file, at most max bytes (LIMIT when larger); *ret.p is malloc'ed and NUL-terminated. */
 MP_MUST_USE mp_err mp_read_file(const char *path, size_t max, struct mp_str *ret, int *ret_errno);
+/* A second descriptor for the same open file (close-on-exec), or a negative errno. Real files and sockets only. */
+int mp_fd_dup(int fd);

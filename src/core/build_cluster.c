@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* Compiles clusters. */
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "core/build.h"
+#include "core/cluster.h"
+#include "core/names.h"
+#include "core/stats.h"
+
+static void cluster_destroy(struct mp_obj *o)
+{
+    struct mp_cluster *c = MP_CONTAINER_OF(o, struct mp_cluster, obj);
+    mp_endpoint_set_unref(c->endpoints);
+    mp_stat_scope_unref(c->stats);
+    mp_obj_unref(&c->holder->obj);
+    mp_obj_fini(o);
+    free(c);
+}
+static const struct mp_obj_ops cluster_ops = {"cluster", cluster_destroy};
+
+struct mp_cluster_shared *mp_cluster_shared_get(struct mp_engine *e, struct mp_str name)
+{
+    pthread_mutex_lock(&e->shared_lock);
+    struct mp_cluster_shared *s = mp_map_get(&e->cluster_shared, name);
+    if (s == NULL) {
+        s = calloc(1, sizeof(*s));
+        MP_ASSERT(s != NULL);
+        s->name = mp_str_c(mp_str_dup_c(name));
+        s->id = mp_names_id(e->cluster_names, name);
+        mp_map_set(&e->cluster_shared, s->name, s);
+    }
+    pthread_mutex_unlock(&e->shared_lock);
+    return s;
+}
+
+static mp_err endpoint_addr(const struct mp_conf_endpoint *e, struct mp_arena *arena, struct mp_addr *ret)
+{
+    if (!e->addr.is_unix) {
+        return mp_addr_parse_ip(e->addr.host, e->addr.port, ret);
+    }
+    struct mp_str path = mp_arena_dup(arena, e->addr.host);
+    *ret = (struct mp_addr){.family = MP_ADDR_UNIX};
+    ret->path = path.p;
+    return MP_OK;
+}
+
+mp_err mp_build_endpoints(const struct mp_conf_cluster *conf, struct mp_diag *diag, struct mp_endpoint_set **ret)
+{
+    struct mp_endpoint_set *s = calloc(1, sizeof(*s));
+    MP_ASSERT(s != NULL);
+    s->refs = 1;
+    mp_arena_init(&s->arena, NULL, 0, &mp_block_source_heap, 1024, 1 << 30);
+    s->v = mp_arena_zalloc(&s->arena, (conf->n_endpoints + 1) * sizeof(*s->v));
+    MP_ASSERT(s->v != NULL);
+    for (uint32_t i = 0; i < conf->n_endpoints; i++) {
+        const struct mp_conf_endpoint *e = &conf->endpoints[i];
+        struct mp_endpoint *out = &s->v[s->n];
+        if (mp_is_err(endpoint_addr(e, &s->arena, &out->addr))) {
+            mp_err err = mp_diag_error(diag, MP_E_INVALID, conf->line, conf->name.p,
+                                       "use STRICT_DNS or LOGICAL_DNS for names",
+                                       "endpoint \"%.*s\" of a STATIC cluster is not an IP address",
+                                       (int)e->addr.host.n, e->addr.host.p);
+            mp_endpoint_set_unref(s);
+            return err;
+        }
+        out->hostname = mp_arena_dup(&s->arena, e->hostname);
+        out->weight = e->weight > 0 ? e->weight : 1;
+        out->priority = e->priority;
+        out->healthy = !e->draining && !e->unhealthy;
+        s->n++;
+    }
+    *ret = s;
+    return MP_OK;
+}
+
+mp_err mp_build_cluster(struct mp_engine *e, const struct mp_conf_cluster *conf, struct mp_conf_holder *holder,
+                        struct mp_cluster *old, struct mp_diag *diag, struct mp_cluster **ret)
+{
+    if (old != NULL && old->obj.hash == conf->source.hash && conf->source.hash != 0) {
+        mp_obj_ref(&old->obj);
+        *ret = old;
+        return MP_OK;
+    }
+    struct mp_endpoint_set *set = NULL;
+    if (conf->discovery == MP_CLUSTER_STATIC) {
+        MP_TRY(mp_build_endpoints(conf, diag, &set));
+    }
+    struct mp_cluster *c = calloc(1, sizeof(*c));
+    MP_ASSERT(c != NULL);
+    mp_obj_init(&c->obj, &cluster_ops, conf->name, conf->source.hash, e->n_workers + 1);
+    c->conf = conf;
+    c->holder = holder;
+    mp_obj_ref(&holder->obj);
+    c->endpoints = set;
+    c->shared = mp_cluster_shared_get(e, conf->name);
+    c->id = c->shared->id;
+    c->stats = mp_stat_scope_get(e->stats, &mp_stats_cluster, conf->alt_stat_name.n > 0 ? conf->alt_stat_name : conf->name);
+    *ret = c;
+    return MP_OK;
+}

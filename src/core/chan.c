@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* Connected sockets: corked output, queue of what the kernel did not take. */
+#include "core/chan.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "io/sock.h"
+
+mp_err mp_chan_open(struct mp_core_worker *cw, struct mp_chan *ch, int fd,
+                    void (*on_ready)(struct mp_io *io, unsigned events))
+{
+    ch->io.fd = -1;
+    mp_buf_init(&ch->q);
+    ch->rx = ch->tx = 0;
+    ch->failed = ch->readable = ch->hup = ch->fin = false;
+    return mp_io_open(cw->w.loop, &ch->io, fd, on_ready);
+}
+
+void mp_chan_close(struct mp_core_worker *cw, struct mp_chan *ch)
+{
+    if (cw->cork.owner == ch) {
+        mp_cork_flush(cw);
+    }
+    mp_io_close(cw->w.loop, &ch->io);
+    mp_buf_fini(&ch->q, &cw->w.blocks);
+    ch->failed = true;
+}
+
+ssize_t mp_chan_recv(struct mp_core_worker *cw, struct mp_chan *ch, void *buf, size_t n)
+{
+    ssize_t r = mp_sock_recv(cw->w.loop, ch->io.fd, buf, n);
+    if (r > 0) {
+        ch->rx += (size_t)r;
+    } else if (r == 0) {
+        ch->fin = true;
+    }
+    return r;
+}
+
+static void queue(struct mp_core_worker *cw, struct mp_chan *ch, const char *p, size_t n)
+{
+    if (n > 0 && !ch->failed && !mp_buf_add(&ch->q, &cw->w.blocks, p, n)) {
+        ch->failed = true;
+        mp_sock_set_reset_on_close(cw->w.loop, ch->io.fd);
+        mp_sock_shutdown_write(cw->w.loop, ch->io.fd);
+    }
+}
+
+/* Sends the pieces; what is not taken is queued in order. */
+static void send_or_queue(struct mp_core_worker *cw, struct mp_chan *ch, struct iovec *iov, int n)
+{
+    if (ch->failed) {
+        return;
+    }
+    ssize_t w = 0;
+    if (ch->q.n == 0) {
+        w = n == 1 ? mp_sock_send(cw->w.loop, ch->io.fd, iov[0].iov_base, iov[0].iov_len)
+                   : mp_sock_sendv(cw->w.loop, ch->io.fd, iov, n);
+        if (w < 0) {
+            if (w != -EAGAIN) {
+                ch->failed = true;
+                return;
+            }
+            w = 0;
+        }
+        ch->tx += (size_t)w;
+    }
+    for (int i = 0; i < n; i++) {
+        size_t len = iov[i].iov_len, skip = MP_MIN((size_t)w, len);
+        w -= (ssize_t)skip;
+        queue(cw, ch, (const char *)iov[i].iov_base + skip, len - skip);
+    }
+}
+
+void mp_cork_flush(struct mp_core_worker *cw)
+{
+    struct mp_cork *k = &cw->cork;
+    struct mp_chan *ch = k->owner;
+    if (ch == NULL) {
+        return;
+    }
+    k->owner = NULL;
+    struct iovec iov = {k->buf, k->n};
+    k->n = 0;
+    send_or_queue(cw, ch, &iov, 1);
+}
+
+/* Makes ch the cork's owner; false when its output must go to the queue, behind what waits there. */
+static bool take_cork(struct mp_core_worker *cw, struct mp_chan *ch, size_t room)
+{
+    struct mp_cork *k = &cw->cork;
+    if (ch->q.n > 0 || room > MP_CORK_SIZE) {
+        if (k->owner == ch) {
+            mp_cork_flush(cw);
+        }
+        return false;
+    }
+    if (k->owner == ch) {
+        if (k->n + room <= MP_CORK_SIZE) {
+            return true;
+        }
+        mp_cork_flush(cw);
+        if (ch->q.n > 0) {
+            return false;
+        }
+    } else if (k->owner != NULL) {
+        mp_cork_flush(cw);
+    }
+    k->owner = ch;
+    k->n = 0;
+    return true;
+}
+
+char *mp_chan_reserve(struct mp_core_worker *cw, struct mp_chan *ch, size_t n)
+{
+    if (MP_LIKELY(take_cork(cw, ch, n))) {
+        return cw->cork.buf + cw->cork.n;
+    }
+    char *p = mp_buf_reserve(&ch->q, &cw->w.blocks, n);
+    if (p == NULL) {
+        ch->failed = true;
+    }
+    return p;
+}
+
+void mp_chan_commit(struct mp_core_worker *cw, struct mp_chan *ch, size_t n)
+{
+    if (cw->cork.owner == ch) {
+        cw->cork.n += (uint32_t)n;
+        return;
+    }
+    /* A head larger than the cork went to the queue although nothing waited there: start sending it. */
+    bool first = ch->q.n == 0;
+    mp_buf_commit(&ch->q, n);
+    if (first) {
+        (void)mp_chan_on_writable(cw, ch);
+    }
+}
+
+static char *put(char *p, struct mp_str s)
+{
+    if (s.n > 0) {
+        memcpy(p, s.p, s.n);
+    }
+    return p + s.n;
+}
+
+void mp_chan_write(struct mp_core_worker *cw, struct mp_chan *ch, struct mp_str pre, struct mp_str data,
+                   struct mp_str post)
+{
+    if (ch->failed) {
+        return;
+    }
+    size_t n = pre.n + data.n + post.n;
+    if (n <= MP_CORK_COPY_MAX && take_cork(cw, ch, n)) {
+        put(put(put(cw->cork.buf + cw->cork.n, pre), data), post);
+        cw->cork.n += (uint32_t)n;
+        return;
+    }
+    struct iovec iov[4];
+    int k = 0;
+    if (cw->cork.owner == ch) {
+        iov[k++] = (struct iovec){cw->cork.buf, cw->cork.n};
+        cw->cork.owner = NULL;
+        cw->cork.n = 0;
+    }
+    const struct mp_str parts[3] = {pre, data, post};
+    for (int i = 0; i < 3; i++) {
+        if (parts[i].n > 0) {
+            iov[k++] = (struct iovec){(void *)(uintptr_t)parts[i].p, parts[i].n};
+        }
+    }
+    if (k > 0) {
+        send_or_queue(cw, ch, iov, k);
+    }
+}
+
+bool mp_chan_on_writable(struct mp_core_worker *cw, struct mp_chan *ch)
+{
+    while (ch->q.n > 0 && !ch->failed) {
+        struct iovec iov[16];
+        int k = mp_buf_peek(&ch->q, iov, 16);
+        ssize_t w = mp_sock_sendv(cw->w.loop, ch->io.fd, iov, k);
+        if (w < 0) {
+            if (w != -EAGAIN) {
+                ch->failed = true;
+            }
+            return false;
+        }
+        ch->tx += (size_t)w;
+        mp_buf_consume(&ch->q, &cw->w.blocks, (size_t)w);
+    }
+    return ch->q.n == 0;
+}

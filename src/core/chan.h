@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* A connected socket with its output, the same for clients and upstreams. (TLS slips in here.)
+ *
+ * Writing is corked: what one event produces for one connection is put together in the worker's cork and sent with
+ * one system call at the end of the event (mp_cork_flush), or when another connection writes. Two sends instead of one cost
+ * 3 us a request. Bodies above MP_CORK_COPY_MAX are not copied: cork and body go out with one sendmsg. What the kernel
+ * does not take is queued in blocks; users look at mp_chan_queued and stop producing above their limit.
+ *
+ * Errors: a failed write marks the channel failed and drops later output; the socket's own error event follows and
+ * ends the connection.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/buf.h"
+#include "core/worker.h"
+#include "io/loop.h"
+
+#define MP_CORK_COPY_MAX 4096
+
+struct mp_chan {
+    struct mp_io io;
+    struct mp_buf q;      /* waits for the socket to become writable */
+    uint64_t rx, tx;      /* bytes moved */
+    bool failed;          /* a write failed */
+    bool readable;        /* input may wait: an event came while nobody read */
+    bool hup;             /* end of the peer's stream is known to come: read until 0 */
+    bool fin;             /* end of the peer's stream was read */
+};
+
+MP_MUST_USE mp_err mp_chan_open(struct mp_core_worker *cw, struct mp_chan *ch, int fd,
+                                void (*on_ready)(struct mp_io *io, unsigned events));
+/* Drops queued output and closes. Harmless when closed. */
+void mp_chan_close(struct mp_core_worker *cw, struct mp_chan *ch);
+
+/* Bytes, 0 at the end of the stream, or a negative errno. */
+ssize_t mp_chan_recv(struct mp_core_worker *cw, struct mp_chan *ch, void *buf, size_t n);
+
+/* Room for n bytes of a head; never NULL unless the worker's memory is exhausted. Commit what was written. */
+char *mp_chan_reserve(struct mp_core_worker *cw, struct mp_chan *ch, size_t n);
+void mp_chan_commit(struct mp_core_worker *cw, struct mp_chan *ch, size_t n);
+/* pre and post are small (chunk framing). */
+void mp_chan_write(struct mp_core_worker *cw, struct mp_chan *ch, struct mp_str pre, struct mp_str data,
+                   struct mp_str post);
+static inline size_t mp_chan_queued(const struct mp_core_worker *cw, const struct mp_chan *ch);
+/* The socket is writable: sends the queue. True when it is empty. */
+bool mp_chan_on_writable(struct mp_core_worker *cw, struct mp_chan *ch);
+
+/* The cork's owner is a channel. */
+void mp_cork_flush(struct mp_core_worker *cw);
+
+static inline bool mp_chan_is_open(const struct mp_chan *ch)
+{
+    return ch->io.fd >= 0;
+}
+static inline size_t mp_chan_queued(const struct mp_core_worker *cw, const struct mp_chan *ch)
+{
+    return ch->q.n + (cw->cork.owner == ch ? cw->cork.n : 0);
+}

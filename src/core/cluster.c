@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* Hosts of a cluster on one worker and which one is next. */
+#include "core/cluster.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "core/engine.h"
+#include "core/stats.h"
+#include "core/upstream.h"
+
+void mp_endpoint_set_ref(struct mp_endpoint_set *s)
+{
+    __atomic_add_fetch(&s->refs, 1, __ATOMIC_RELAXED);
+}
+
+void mp_endpoint_set_unref(struct mp_endpoint_set *s)
+{
+    if (s != NULL && __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+        mp_arena_fini(&s->arena);
+        free(s);
+    }
+}
+
+/* ---- hosts ---- */
+
+static struct mp_host_local *host_new(struct mp_cluster_local *c, const struct mp_endpoint *e)
+{
+    struct mp_host_local *h = calloc(1, sizeof(*h));
+    MP_ASSERT(h != NULL);
+    char text[MP_ADDR_TEXT_MAX];
+    size_t n = mp_addr_format(&e->addr, text);
+    h->cluster = c;
+    h->addr = e->addr;
+    h->text = mp_str_c(mp_str_dup_c(mp_str(text, n)));
+    h->hostname = mp_str_c(mp_str_dup_c(e->hostname));
+    if (h->addr.family == MP_ADDR_UNIX) {
+        h->addr.path = h->text.p; /* the endpoint's memory goes with its set */
+    }
+    mp_list_init(&h->idle);
+    mp_list_init(&h->busy);
+    mp_list_init(&h->pending);
+    return h;
+}
+
+static void host_free_now(struct mp_task *t)
+{
+    struct mp_host_local *h = MP_CONTAINER_OF(t, struct mp_host_local, free_task);
+    free((char *)(uintptr_t)h->text.p);
+    free((char *)(uintptr_t)h->hostname.p);
+    free(h);
+}
+
+void mp_host_maybe_free(struct mp_host_local *h)
+{
+    if (h->removed && !h->dead && h->n_conns == 0 && h->n_pending == 0) {
+        h->dead = true;
+        mp_task_init(&h->free_task, host_free_now);
+        mp_task_defer(h->cluster->cw->w.loop, &h->free_task);
+    }
+}
+
+static void host_remove(struct mp_host_local *h)
+{
+    h->removed = true;
+    mp_host_fail_pending(h);
+    mp_host_close_idle(h);
+    mp_host_maybe_free(h);
+}
+
+/* ---- rotation ---- */
+
+static void find_usable(struct mp_cluster_local *c)
+{
+    uint32_t best = UINT32_MAX, first_weight = 0;
+    for (uint32_t i = 0; i < c->n_hosts; i++) {
+        if (c->hosts[i]->healthy && c->hosts[i]->priority < best) {
+            best = c->hosts[i]->priority;
+        }
+    }
+    c->n_usable = 0;
+    c->equal_weights = true;
+    for (uint32_t i = 0; i < c->n_hosts; i++) {
+        struct mp_host_local *h = c->hosts[i];
+        if (!h->healthy || h->priority != best) {
+            continue;
+        }
+        first_weight = c->n_usable == 0 ? h->weight : first_weight;
+        c->equal_weights &= h->weight == first_weight;
+        h->current = 0;
+        c->usable[c->n_usable++] = h;
+    }
+    c->next = c->n_usable > 0 ? mp_rand_below(&c->cw->w.rand, c->n_usable) : 0;
+}
+
+struct mp_host_local *mp_cluster_pick(struct mp_cluster_local *c)
+{
+    if (c->n_usable == 0) {
+        return NULL;
+    }
+    if (c->equal_weights) {
+        struct mp_host_local *h = c->usable[c->next];
+        c->next = c->next + 1 < c->n_usable ? c->next + 1 : 0;
+        return h;
+    }
+    /* Smooth weighted round robin: each host gains its weight, the richest is taken and pays the sum. */
+    struct mp_host_local *best = c->usable[0];
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < c->n_usable; i++) {
+        struct mp_host_local *h = c->usable[i];
+        h->current += h->weight;
+        sum += h->weight;
+        if (h->current > best->current) {
+            best = h;
+        }
+    }
+    best->current -= sum;
+    return best;
+}
+
+static struct mp_host_local *find_host(const struct mp_cluster_local *c, const struct mp_endpoint *e)
+{
+    for (uint32_t i = 0; i < c->n_hosts; i++) {
+        struct mp_host_local *h = c->hosts[i];
+        if (h != NULL && mp_addr_eq(&h->addr, &e->addr)) {
+            return h;
+        }
+    }
+    return NULL;
+}
+
+void mp_cluster_local_set_endpoints(struct mp_cluster_local *c, const struct mp_endpoint_set *set)
+{
+    struct mp_host_local **hosts = calloc(set->n + 1, sizeof(struct mp_host_local *));
+    struct mp_host_local **usable = calloc(set->n + 1, sizeof(struct mp_host_local *));
+    MP_ASSERT(hosts != NULL);
+    MP_ASSERT(usable != NULL);
+    for (uint32_t i = 0; i < set->n; i++) {
+        const struct mp_endpoint *e = &set->v[i];
+        struct mp_host_local *h = find_host(c, e);
+        if (h != NULL) {
+            for (uint32_t k = 0; k < c->n_hosts; k++) {
+                c->hosts[k] = c->hosts[k] == h ? NULL : c->hosts[k];
+            }
+        } else {
+            h = host_new(c, e);
+        }
+        h->weight = e->weight;
+        h->priority = e->priority;
+        h->healthy = e->healthy;
+        hosts[i] = h;
+    }
+    struct mp_host_local **old = c->hosts;
+    uint32_t n_old = c->n_hosts;
+    free(c->usable);
+    c->hosts = hosts;
+    c->usable = usable;
+    c->n_hosts = set->n;
+    find_usable(c);
+    for (uint32_t i = 0; i < n_old; i++) {
+        if (old[i] != NULL) {
+            host_remove(old[i]);
+        }
+    }
+    free(old);
+}
+
+/* ---- life ---- */
+
+struct mp_cluster_local *mp_cluster_local_get(struct mp_core_worker *cw, struct mp_cluster *conf)
+{
+    if (conf->id >= cw->n_clusters) {
+        uint32_t n = conf->id + 16;
+        struct mp_cluster_local **v = realloc(cw->clusters, n * sizeof(*v));
+        MP_ASSERT(v != NULL);
+        memset(v + cw->n_clusters, 0, (n - cw->n_clusters) * sizeof(*v));
+        cw->clusters = v;
+        cw->n_clusters = n;
+    }
+    struct mp_cluster_local *c = cw->clusters[conf->id];
+    if (c == NULL) {
+        c = calloc(1, sizeof(*c));
+        MP_ASSERT(c != NULL);
+        c->cw = cw;
+        c->shared = conf->shared;
+        cw->clusters[conf->id] = c;
+    }
+    return c;
+}
+
+void mp_cluster_local_update(struct mp_cluster_local *c, struct mp_cluster *conf)
+{
+    if (c->conf == conf) {
+        return;
+    }
+    struct mp_cluster *old = c->conf;
+    c->conf = conf;
+    mp_obj_enter(&conf->obj, c->cw->w.id);
+    struct mp_stat_scope *scope = conf->stats;
+    if (scope != c->scope) {
+        mp_stat_scope_ref(scope);
+        mp_stat_scope_unref(c->scope);
+        c->scope = scope;
+        c->stats = mp_stat_block(scope, c->cw->w.writer);
+    }
+    if (old != NULL) {
+        mp_obj_leave(&old->obj, c->cw->w.id);
+    }
+}
+
+void mp_cluster_local_remove(struct mp_cluster_local *c)
+{
+    if (c->conf == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < c->n_hosts; i++) {
+        host_remove(c->hosts[i]);
+    }
+    c->n_hosts = c->n_usable = 0;
+    struct mp_cluster *old = c->conf;
+    c->conf = NULL;
+    mp_obj_leave(&old->obj, c->cw->w.id);
+}
+
+void mp_cluster_local_free(struct mp_cluster_local *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < c->n_hosts; i++) {
+        mp_host_close_all(c->hosts[i]);
+    }
+    mp_cluster_local_remove(c);
+    mp_stat_scope_unref(c->scope);
+    free(c->hosts);
+    free(c->usable);
+    free(c);
+}
+
+struct mp_cluster_local *mp_cluster_find(struct mp_core_worker *cw, uint32_t id)
+{
+    struct mp_cluster_local *c = id < cw->n_clusters ? cw->clusters[id] : NULL;
+    return c != NULL && c->conf != NULL ? c : NULL;
+}
+
+const struct mp_stat_block *mp_cluster_stats(const struct mp_cluster_local *c)
+{
+    return c->stats;
+}
+
+struct mp_str mp_cluster_name(const struct mp_cluster_local *c)
+{
+    return c->shared->name;
+}
+
+/* ---- the request breaker ---- */
+
+bool mp_cluster_take_request(struct mp_cluster_local *c)
+{
+    if (MP_LIKELY(c->lease_free > 0)) {
+        c->lease_free--;
+        return true;
+    }
+    uint32_t max = c->conf->conf->requests_max;
+    uint32_t now = __atomic_load_n(&c->shared->requests, __ATOMIC_RELAXED);
+    while (now < max) {
+        uint32_t take = MP_MIN(MP_LEASE, max - now);
+        if (__atomic_compare_exchange_n(&c->shared->requests, &now, now + take, true, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED)) {
+            c->lease_free = take - 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+void mp_cluster_give_request(struct mp_cluster_local *c)
+{
+    c->lease_free++;
+    /* A small limit is handed back at once, so that another worker is not kept waiting by a lease. */
+    uint32_t keep = c->conf != NULL && c->conf->conf->requests_max >= 16 * MP_LEASE ? MP_LEASE : 0;
+    if (c->lease_free > 2 * keep) {
+        __atomic_sub_fetch(&c->shared->requests, c->lease_free - keep, __ATOMIC_RELAXED);
+        c->lease_free = keep;
+    }
+}

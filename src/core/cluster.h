@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* Clusters at run time: what all workers share (by name, over generations) and what each worker has of its own: hosts,
+ * rotation, pools. Nothing here is locked: shared parts are atomics, everything else belongs to one worker.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/list.h"
+#include "base/stat.h"
+#include "core/snapshot.h"
+#include "core/worker.h"
+#include "io/addr.h"
+
+/* One address of a cluster, as configured or resolved. */
+struct mp_endpoint {
+    struct mp_addr addr;
+    struct mp_str hostname; /* as configured; for auto_host_rewrite */
+    uint32_t weight, priority;
+    bool healthy;
+};
+/* Immutable, counted; the memory of the texts is its own. */
+struct mp_endpoint_set {
+    uint32_t refs; /* atomic */
+    uint32_t n;
+    struct mp_arena arena;
+    struct mp_endpoint *v;
+};
+void mp_endpoint_set_ref(struct mp_endpoint_set *s);
+void mp_endpoint_set_unref(struct mp_endpoint_set *s);
+
+/* Process-wide state of a name. Made by the main thread, kept to the end of the program. */
+struct mp_cluster_shared {
+    struct mp_str name;
+    uint32_t id;
+    uint32_t connections; /* atomic: open upstream connections */
+    uint32_t pending;     /* atomic: requests waiting for one */
+    uint32_t requests;    /* atomic: leased to workers (MP_LEASE at a time) */
+};
+#define MP_LEASE 16
+
+struct mp_host_local {
+    struct mp_cluster_local *cluster;
+    struct mp_addr addr;
+    struct mp_str text;        /* "ip:port" or path; heap */
+    struct mp_str hostname;    /* heap */
+    uint32_t weight, priority;
+    int64_t current;           /* smooth weighted round robin */
+    bool healthy;
+    bool removed;              /* freed when its last connection has gone */
+    bool dead;
+    uint32_t n_conns, n_connecting, n_pending;
+    struct mp_list idle;       /* mp_upconn.link, warmest first */
+    struct mp_list busy;
+    struct mp_list pending;    /* mp_upreq.link, oldest first */
+    struct mp_task free_task;
+};
+
+struct mp_cluster_local {
+    struct mp_core_worker *cw;
+    struct mp_cluster *conf;        /* entered; NULL: not configured now */
+    struct mp_cluster_shared *shared;
+    struct mp_stat_scope *scope;
+    const struct mp_stat_block *stats;
+    struct mp_host_local **hosts;
+    uint32_t n_hosts;
+    struct mp_host_local **usable;  /* healthy ones of the best priority */
+    uint32_t n_usable, next;
+    bool equal_weights;
+    uint64_t generation;            /* of the last snapshot that had the cluster */
+    uint32_t lease_free;            /* leased and not in use */
+};
+
+/* Worker thread. */
+struct mp_cluster_local *mp_cluster_local_get(struct mp_core_worker *cw, struct mp_cluster *conf);
+/* The cluster is configured as conf (new or changed). */
+void mp_cluster_local_update(struct mp_cluster_local *c, struct mp_cluster *conf);
+/* The cluster is configured no more: waiting requests fail, idle connections close. */
+void mp_cluster_local_remove(struct mp_cluster_local *c);
+/* New set of hosts; hosts that stay keep their connections. */
+void mp_cluster_local_set_endpoints(struct mp_cluster_local *c, const struct mp_endpoint_set *set);
+/* At the end of the program. */
+void mp_cluster_local_free(struct mp_cluster_local *c);
+/* NULL: no healthy host. */
+struct mp_host_local *mp_cluster_pick(struct mp_cluster_local *c);
+/* One request more; false: the limit (circuit breaker) is reached. */
+bool mp_cluster_take_request(struct mp_cluster_local *c);
+void mp_cluster_give_request(struct mp_cluster_local *c);
+/* Frees the host when it is removed and unused. */
+void mp_host_maybe_free(struct mp_host_local *h);
+
+/* pool.c */
+void mp_host_fail_pending(struct mp_host_local *h);
+void mp_host_close_idle(struct mp_host_local *h);
+void mp_host_close_all(struct mp_host_local *h);

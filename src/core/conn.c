@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* Client connections: accepting, keeping input, closing. What HTTP/1 does with them is in h1_server.c. */
+#include "core/conn.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "core/engine.h"
+#include "core/listener.h"
+#include "core/stats.h"
+#include "io/sock.h"
+
+void mp_conn_accept(struct mp_listener_local *lst, int fd, const struct mp_addr *peer)
+{
+    struct mp_core_worker *cw = lst->cw;
+    struct mp_conn *c = mp_slab_get(&cw->conns);
+    if (c == NULL) {
+        mp_sock_close(cw->w.loop, fd);
+        return;
+    }
+    memset(c, 0, sizeof(*c));
+    c->magic = MP_CONN_MAGIC;
+    c->cw = cw;
+    c->lst = lst;
+    c->stats = lst->http_stats;
+    c->peer = *peer;
+    c->idle = true;
+    c->accepted_ns = mp_loop_now_ns(cw->w.loop);
+    mp_timer_init(&c->timer, mp_h1_server_on_timer);
+    if (mp_is_err(mp_chan_open(cw, &c->ch, fd, mp_h1_server_on_ready))) {
+        mp_sock_close(cw->w.loop, fd);
+        mp_slab_put(&cw->conns, c);
+        return;
+    }
+    mp_list_push_back(&lst->conns, &c->link);
+    lst->n_conns++;
+    __atomic_add_fetch(&lst->conf->shared->connections, 1, __ATOMIC_RELAXED);
+    cw->n_conns++;
+    __atomic_add_fetch(&cw->engine->connections, 1, __ATOMIC_RELAXED);
+    mp_stat_inc(lst->stats, MP_ST_LISTENER_CX_TOTAL);
+    mp_stat_inc(lst->stats, MP_ST_LISTENER_CX_ACTIVE);
+    mp_stat_inc(c->stats, MP_ST_HTTP_CX_TOTAL);
+    mp_stat_inc(c->stats, MP_ST_HTTP_CX_ACTIVE);
+    mp_stat_inc(c->stats, MP_ST_HTTP_CX_HTTP1_TOTAL);
+    uint64_t first = lst->http->conf->request_headers_timeout_ms;
+    uint64_t idle = lst->http->conf->idle_timeout_ms;
+    uint64_t wait = first == 0 || (idle > 0 && idle < first) ? idle : first;
+    if (wait > 0) {
+        mp_timer_in(cw->w.loop, &c->timer, wait);
+    }
+}
+
+void mp_conn_close(struct mp_conn *c)
+{
+    if (c->dead) {
+        return;
+    }
+    struct mp_core_worker *cw = c->cw;
+    struct mp_listener_local *lst = c->lst;
+    c->dead = true;
+    mp_chan_close(cw, &c->ch);
+    mp_conn_drop_input(c);
+    mp_wheel_remove(mp_loop_wheel(cw->w.loop), &c->timer);
+    mp_stat_inc(lst->stats, MP_ST_LISTENER_CX_DESTROY);
+    mp_stat_dec(lst->stats, MP_ST_LISTENER_CX_ACTIVE);
+    mp_stat_inc(c->stats, MP_ST_HTTP_CX_DESTROY);
+    mp_stat_dec(c->stats, MP_ST_HTTP_CX_ACTIVE);
+    mp_stat_add(c->stats, MP_ST_HTTP_CX_RX_BYTES, c->ch.rx);
+    mp_stat_add(c->stats, MP_ST_HTTP_CX_TX_BYTES, c->ch.tx);
+    mp_stat_record(c->stats, MP_ST_HTTP_CX_LENGTH, (mp_loop_now_ns(cw->w.loop) - c->accepted_ns) / 1000);
+    mp_list_remove(&c->link);
+    mp_list_push_back(&cw->dead_conns, &c->link);
+    mp_task_defer(cw->w.loop, &cw->reap_task);
+    cw->n_conns--;
+    __atomic_sub_fetch(&cw->engine->connections, 1, __ATOMIC_RELAXED);
+    mp_listener_local_conn_gone(lst);
+}
+
+void mp_conn_drop_input(struct mp_conn *c)
+{
+    if (c->in != NULL) {
+        mp_blocks_put(&c->cw->w.blocks, c->in, c->in_cap);
+    }
+    c->in = NULL;
+    c->in_n = c->in_cap = 0;
+}
+
+bool mp_conn_keep_input(struct mp_conn *c, const char *p, size_t n)
+{
+    if (n == 0) {
+        mp_conn_drop_input(c);
+        return true;
+    }
+    if (c->in == NULL || n > c->in_cap) {
+        size_t size = n;
+        char *in = mp_blocks_get(&c->cw->w.blocks, &size);
+        if (in == NULL) {
+            return false;
+        }
+        memcpy(in, p, n);
+        mp_conn_drop_input(c);
+        c->in = in;
+        c->in_cap = (uint32_t)size;
+    } else {
+        memmove(c->in, p, n);
+    }
+    c->in_n = (uint32_t)n;
+    return true;
+}

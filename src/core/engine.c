@@ -1,0 +1,687 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* The engine on the main thread: building and publishing snapshots, sockets, draining, the end. */
+#include "core/engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "core/access_log.h"
+#include "core/build.h"
+#include "core/cluster.h"
+#include "core/engine_worker.h"
+#include "core/listener.h"
+#include "core/names.h"
+#include "core/resolver.h"
+#include "core/stats.h"
+#include "codec/h1_parse.h"
+#include "io/dns.h"
+#include "io/open.h"
+#include "io/sock.h"
+
+/* Which listener has sockets already. */
+struct mp_listener_socks {
+    struct mp_list link;
+    struct mp_listener_conf *conf; /* a reference */
+};
+
+/* A snapshot on its way to the workers. */
+struct mp_publication {
+    struct mp_engine *engine;
+    struct mp_snapshot *snap;
+    uint32_t n;
+    struct mp_new_socks {
+        struct mp_listener_conf *conf;
+        int *fds;        /* n_addrs x workers, worker by worker; NULL: kept */
+        uint32_t n_addrs;
+        bool main_only;
+    } *v;
+    struct mp_timer timer;
+};
+
+static void publish(struct mp_publication *p);
+
+/* ---- life ---- */
+
+static uint32_t connections_for_fds(uint64_t fds)
+{
+    if (fds == 0) {
+        return UINT32_MAX;
+    }
+    uint64_t reserve = fds / 20 + 512; /* upstream connections, logs, sockets of our own */
+    uint64_t n = fds > 2 * reserve ? fds - reserve : fds / 2;
+    return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+}
+
+static void on_stat_flush(struct mp_timer *t)
+{
+    struct mp_engine *e = MP_CONTAINER_OF(t, struct mp_engine, flush_timer);
+    mp_stat_flush(e->stats);
+    uint64_t ms = e->snap != NULL ? e->snap->holder->conf->stats_flush_interval_ms : 5000;
+    mp_timer_in(e->opts.main_loop, &e->flush_timer, ms > 0 ? ms : 5000);
+}
+
+static void on_drain_timer(struct mp_timer *t);
+
+mp_err mp_engine_new(const struct mp_engine_opts *opts, struct mp_engine **ret)
+{
+    struct mp_engine *e = calloc(1, sizeof(*e));
+    MP_ASSERT(e != NULL);
+    e->opts = *opts;
+    e->n_workers = opts->n_workers;
+    e->state = MP_SERVER_PRE_INITIALIZING;
+    e->connections_max = connections_for_fds(opts->fd_limit);
+    e->start_wall_ns = mp_loop_wall_ns(opts->main_loop);
+    e->start_ns = mp_loop_now_ns(opts->main_loop);
+    pthread_mutex_init(&e->shared_lock, NULL);
+    mp_map_init(&e->cluster_shared);
+    mp_map_init(&e->listener_shared);
+    mp_list_init(&e->sockets);
+    mp_stats_init();
+    e->stats = mp_stat_store_new(e->n_workers + 1);
+    e->server_scope = mp_stat_scope_get(e->stats, &mp_stats_server, MP_STR(""));
+    e->h1_down_scope = mp_stat_scope_get(e->stats, &mp_stats_http1, MP_STR("downstream"));
+    e->h1_up_scope = mp_stat_scope_get(e->stats, &mp_stats_http1, MP_STR("upstream"));
+    e->cluster_names = mp_names_new();
+    const struct mp_alog_set_opts alog_opts = {.n_workers = e->n_workers + 1, .stats = e->stats,
+                                               .threaded = opts->threaded_log};
+    e->alogs = mp_alog_set_new(&alog_opts);
+    e->workers = calloc(e->n_workers + 1, sizeof(*e->workers));
+    MP_ASSERT(e->workers != NULL);
+    for (uint32_t i = 0; i <= e->n_workers; i++) {
+        struct mp_loop *loop = i < e->n_workers ? opts->loops[i] : opts->main_loop;
+        e->workers[i] = mp_core_worker_new(e, i, loop, mp_hash_fnv(opts->seed, &i, sizeof(i)));
+    }
+    e->main = e->workers[e->n_workers];
+    mp_err err = mp_dns_new(opts->main_loop, NULL, &e->dns);
+    if (mp_is_err(err)) {
+        mp_engine_free(e);
+        return err;
+    }
+    e->resolver = mp_resolver_new(e);
+    mp_timer_init(&e->flush_timer, on_stat_flush);
+    mp_timer_init(&e->drain_timer, on_drain_timer);
+    mp_timer_in(opts->main_loop, &e->flush_timer, 5000);
+    *ret = e;
+    return MP_OK;
+}
+
+static void free_socks(struct mp_engine *e)
+{
+    struct mp_list *it;
+    while ((it = mp_list_pop_front(&e->sockets)) != NULL) {
+        struct mp_listener_socks *s = MP_CONTAINER_OF(it, struct mp_listener_socks, link);
+        mp_obj_unref(&s->conf->obj);
+        free(s);
+    }
+}
+
+static void free_shared(struct mp_map *m)
+{
+    size_t pos = 0;
+    struct mp_map_entry *entry;
+    while ((entry = mp_map_next(m, &pos)) != NULL) {
+        char *name = (char *)(uintptr_t)entry->key.p;
+        free(entry->value);
+        entry->key = MP_STR("");
+        free(name);
+    }
+    mp_map_fini(m);
+}
+
+struct mp_engine *mp_engine_free(struct mp_engine *e)
+{
+    if (e == NULL) {
+        return NULL;
+    }
+    if (e->warming != NULL) {
+        publish(e->warming);
+    }
+    if (e->resolver != NULL) {
+        mp_wheel_remove(mp_loop_wheel(e->opts.main_loop), &e->flush_timer);
+        mp_wheel_remove(mp_loop_wheel(e->opts.main_loop), &e->drain_timer);
+    }
+    mp_resolver_free(e->resolver);
+    mp_dns_free(e->dns);
+    for (uint32_t i = 0; i <= e->n_workers; i++) {
+        mp_mailbox_drain(&e->workers[i]->w.mailbox);
+        mp_core_worker_close(e->workers[i]);
+    }
+    /* Objects end in tasks, and tasks defer tasks. */
+    for (int turn = 0; turn < 4; turn++) {
+        for (uint32_t i = 0; i <= e->n_workers; i++) {
+            mp_loop_turn(e->workers[i]->w.loop, 0);
+        }
+    }
+    for (uint32_t i = 0; i <= e->n_workers; i++) {
+        mp_alog_flush(e->alogs, i, true);
+    }
+    free_socks(e);
+    if (e->snap != NULL) {
+        mp_snapshot_unref(e->snap);
+    }
+    for (uint32_t i = 0; i <= e->n_workers; i++) {
+        mp_core_worker_free(e->workers[i]);
+    }
+    mp_alog_set_free(e->alogs);
+    mp_stat_scope_unref(e->server_scope);
+    mp_stat_scope_unref(e->h1_down_scope);
+    mp_stat_scope_unref(e->h1_up_scope);
+    mp_stat_store_free(e->stats);
+    mp_names_free(e->cluster_names);
+    free_shared(&e->cluster_shared);
+    free_shared(&e->listener_shared);
+    pthread_mutex_destroy(&e->shared_lock);
+    free(e->workers);
+    free(e->last_error);
+    free(e);
+    return NULL;
+}
+
+/* ---- messages to workers ---- */
+
+struct adopt_msg {
+    struct mp_msg msg;
+    struct mp_adoption a;
+};
+
+static void deliver_adoption(struct mp_msg *m, void *receiver)
+{
+    struct adopt_msg *msg = MP_CONTAINER_OF(m, struct adopt_msg, msg);
+    mp_core_worker_adopt(receiver, &msg->a);
+    mp_snapshot_unref(msg->a.snap);
+    free(msg->a.v);
+    free(msg);
+}
+
+struct call_msg {
+    struct mp_msg msg;
+    struct call *call;
+};
+struct call {
+    struct mp_engine *engine;
+    void (*fn)(struct mp_core_worker *cw, void *arg);
+    void (*done)(void *arg);
+    void *arg;
+    uint32_t left; /* atomic */
+    struct mp_msg done_msg;
+    struct call_msg msgs[];
+};
+
+static void deliver_done(struct mp_msg *m, void *receiver)
+{
+    struct call *c = MP_CONTAINER_OF(m, struct call, done_msg);
+    (void)receiver;
+    if (c->done != NULL) {
+        c->done(c->arg);
+    }
+    free(c);
+}
+
+static void deliver_call(struct mp_msg *m, void *receiver)
+{
+    struct call *c = MP_CONTAINER_OF(m, struct call_msg, msg)->call;
+    c->fn(receiver, c->arg);
+    if (__atomic_sub_fetch(&c->left, 1, __ATOMIC_ACQ_REL) == 0) {
+        c->done_msg.deliver = deliver_done;
+        mp_mailbox_post(&c->engine->main->w.mailbox, &c->done_msg);
+    }
+}
+
+void mp_engine_for_each_worker(struct mp_engine *e, void (*fn)(struct mp_core_worker *cw, void *arg),
+                               void (*done)(void *arg), void *arg)
+{
+    uint32_t n = e->n_workers + 1;
+    struct call *c = calloc(1, sizeof(*c) + n * sizeof(c->msgs[0]));
+    MP_ASSERT(c != NULL);
+    c->engine = e;
+    c->fn = fn;
+    c->done = done;
+    c->arg = arg;
+    c->left = n;
+    for (uint32_t i = 0; i < n; i++) {
+        c->msgs[i].call = c;
+        c->msgs[i].msg.deliver = deliver_call;
+        mp_mailbox_post(&e->workers[i]->w.mailbox, &c->msgs[i].msg);
+    }
+}
+
+/* ---- sockets ---- */
+
+static bool same_addr(const struct mp_conf_addr *a, const struct mp_conf_addr *b)
+{
+    return a->is_unix == b->is_unix && a->port == b->port && mp_str_eq(a->host, b->host);
+}
+
+static bool same_sockets(const struct mp_conf_listener *a, const struct mp_conf_listener *b)
+{
+    bool same = a->n_addrs == b->n_addrs && a->reuse_port == b->reuse_port && a->backlog == b->backlog &&
+                a->freebind == b->freebind && a->ip6_only == b->ip6_only;
+    for (uint32_t i = 0; same && i < a->n_addrs; i++) {
+        same = same_addr(&a->addrs[i], &b->addrs[i]);
+    }
+    return same;
+}
+
+static struct mp_listener_socks *find_socks(struct mp_engine *e, struct mp_str name)
+{
+    MP_LIST_FOREACH(it, &e->sockets) {
+        struct mp_listener_socks *s = MP_CONTAINER_OF(it, struct mp_listener_socks, link);
+        if (mp_str_eq(s->conf->obj.name, name)) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+static mp_err listen_addr(const struct mp_conf_addr *c, struct mp_addr *ret)
+{
+    if (c->is_unix) {
+        *ret = (struct mp_addr){.family = MP_ADDR_UNIX};
+        ret->path = c->host.p;
+        return MP_OK;
+    }
+    return mp_addr_parse_ip(c->host, c->port, ret);
+}
+
+static mp_err open_one(struct mp_engine *e, const struct mp_conf_listener *l, const struct mp_conf_addr *c,
+                       struct mp_diag *diag, int *ret)
+{
+    struct mp_addr addr;
+    if (mp_is_err(listen_addr(c, &addr))) {
+        return mp_diag_error(diag, MP_E_INVALID, l->line, l->name.p, "use an IP address",
+                             "listener address \"" MP_STR_FMT "\" is not an IP address", MP_STR_ARG(c->host));
+    }
+    const struct mp_listen_opts opts = {.backlog = l->backlog, .reuse_port = l->reuse_port && !c->is_unix,
+                                        .ip6_only = l->ip6_only, .freebind = l->freebind,
+                                        .unix_mode = c->unix_mode};
+    int fd = mp_sock_listen(e->opts.main_loop, &addr, &opts);
+    if (fd < 0) {
+        char text[MP_ADDR_TEXT_MAX];
+        mp_addr_format(&addr, text);
+        const char *cure = fd == -EADDRINUSE ? "stop the program that uses it or choose another port"
+                           : fd == -EACCES   ? "ports below 1024 need CAP_NET_BIND_SERVICE"
+                                             : NULL;
+        return mp_diag_error(diag, MP_E_IO, l->line, l->name.p, cure, "cannot listen on %s: %s", text, strerror(-fd));
+    }
+    *ret = fd;
+    return MP_OK;
+}
+
+/* One socket for each worker (SO_REUSEPORT), or one that they share. */
+static mp_err open_socks(struct mp_engine *e, struct mp_new_socks *ns, uint32_t n_workers, struct mp_diag *diag)
+{
+    const struct mp_conf_listener *l = ns->conf->conf;
+    ns->n_addrs = l->n_addrs;
+    ns->fds = malloc(sizeof(int) * l->n_addrs * n_workers);
+    MP_ASSERT(ns->fds != NULL);
+    for (uint32_t i = 0; i < l->n_addrs * n_workers; i++) {
+        ns->fds[i] = -1;
+    }
+    for (uint32_t w = 0; w < n_workers; w++) {
+        for (uint32_t a = 0; a < l->n_addrs; a++) {
+            int *fd = &ns->fds[w * l->n_addrs + a];
+            if (w > 0 && (!l->reuse_port || l->addrs[a].is_unix)) {
+                *fd = mp_fd_dup(ns->fds[a]);
+                if (*fd < 0) {
+                    return mp_diag_error(diag, MP_E_IO, l->line, l->name.p, NULL, "cannot share a socket: %s",
+                                         strerror(-*fd));
+                }
+                continue;
+            }
+            MP_TRY(open_one(e, l, &l->addrs[a], diag, fd));
+        }
+    }
+    return MP_OK;
+}
+
+static void publication_free(struct mp_publication *p, bool close_fds)
+{
+    mp_wheel_remove(mp_loop_wheel(p->engine->opts.main_loop), &p->timer);
+    for (uint32_t i = 0; i < p->n; i++) {
+        struct mp_new_socks *ns = &p->v[i];
+        uint32_t n = ns->fds != NULL ? ns->n_addrs * (ns->main_only ? 1 : p->engine->n_workers) : 0;
+        for (uint32_t k = 0; close_fds && k < n; k++) {
+            if (ns->fds[k] >= 0) {
+                mp_sock_close(p->engine->opts.main_loop, ns->fds[k]);
+            }
+        }
+        free(ns->fds);
+    }
+    mp_snapshot_unref(p->snap);
+    free(p->v);
+    free(p);
+}
+
+static void on_warm_timeout(struct mp_timer *t)
+{
+    publish(MP_CONTAINER_OF(t, struct mp_publication, timer));
+}
+
+static void on_warmed(void *arg)
+{
+    struct mp_engine *e = arg;
+    if (e->warming != NULL) {
+        publish(e->warming);
+    }
+}
+
+mp_err mp_engine_apply(struct mp_engine *e, struct mp_snapshot *snap, struct mp_diag *diag)
+{
+    if (e->warming != NULL) {
+        publish(e->warming); /* the newer one is compared with it */
+    }
+    struct mp_publication *p = calloc(1, sizeof(*p));
+    MP_ASSERT(p != NULL);
+    p->engine = e;
+    p->snap = snap;
+    mp_timer_init(&p->timer, on_warm_timeout);
+    p->v = calloc(snap->n_listeners + 1, sizeof(*p->v));
+    MP_ASSERT(p->v != NULL);
+    for (uint32_t i = 0; i < snap->n_listeners + (snap->admin != NULL); i++) {
+        struct mp_new_socks *ns = &p->v[p->n++];
+        ns->main_only = i == snap->n_listeners;
+        ns->conf = ns->main_only ? snap->admin : snap->listeners[i];
+        struct mp_listener_socks *have = find_socks(e, ns->conf->obj.name);
+        if (have != NULL && same_sockets(have->conf->conf, ns->conf->conf)) {
+            continue;
+        }
+        mp_err err = open_socks(e, ns, ns->main_only ? 1 : e->n_workers, diag);
+        if (mp_is_err(err)) {
+            publication_free(p, true);
+            return err;
+        }
+    }
+    if (e->state == MP_SERVER_PRE_INITIALIZING) {
+        e->state = MP_SERVER_INITIALIZING;
+    }
+    e->warming = p;
+    if (mp_resolver_prepare(e->resolver, snap, on_warmed, e)) {
+        publish(p);
+    } else {
+        mp_timer_in(e->opts.main_loop, &p->timer, MP_WARM_MS);
+    }
+    return MP_OK;
+}
+
+/* ---- publication ---- */
+
+static void post_adoption(struct mp_publication *p, uint32_t worker)
+{
+    struct mp_engine *e = p->engine;
+    struct adopt_msg *m = calloc(1, sizeof(*m));
+    MP_ASSERT(m != NULL);
+    m->msg.deliver = deliver_adoption;
+    m->a.snap = p->snap;
+    mp_snapshot_ref(p->snap);
+    m->a.v = calloc(p->n + 1, sizeof(*m->a.v));
+    MP_ASSERT(m->a.v != NULL);
+    bool is_main = worker == e->n_workers;
+    for (uint32_t i = 0; i < p->n; i++) {
+        const struct mp_new_socks *ns = &p->v[i];
+        if (ns->main_only != is_main) {
+            continue;
+        }
+        struct mp_adopt_listener *al = &m->a.v[m->a.n++];
+        al->conf = ns->conf;
+        al->n_fds = ns->fds != NULL ? ns->n_addrs : 0;
+        for (uint32_t a = 0; a < al->n_fds; a++) {
+            al->fds[a] = ns->fds[(is_main ? 0 : worker) * ns->n_addrs + a];
+        }
+    }
+    mp_mailbox_post(&e->workers[worker]->w.mailbox, &m->msg);
+}
+
+static void remember_socks(struct mp_publication *p)
+{
+    struct mp_engine *e = p->engine;
+    free_socks(e);
+    for (uint32_t i = 0; i < p->n; i++) {
+        struct mp_listener_socks *s = calloc(1, sizeof(*s));
+        MP_ASSERT(s != NULL);
+        s->conf = p->v[i].conf;
+        mp_obj_ref(&s->conf->obj);
+        mp_list_push_back(&e->sockets, &s->link);
+    }
+}
+
+static void publish(struct mp_publication *p)
+{
+    struct mp_engine *e = p->engine;
+    e->warming = NULL;
+    struct mp_snapshot *old = e->snap;
+    const struct mp_conf *conf = p->snap->holder->conf;
+    e->snap = p->snap;
+    mp_snapshot_ref(e->snap);
+    e->config_wall_ns = mp_loop_wall_ns(e->opts.main_loop);
+    uint32_t by_fds = connections_for_fds(e->opts.fd_limit), wanted = conf->downstream_connections_max;
+    __atomic_store_n(&e->connections_max, wanted == 0 || wanted > by_fds ? by_fds : wanted, __ATOMIC_RELAXED);
+    for (uint32_t i = 0; i <= e->n_workers; i++) {
+        post_adoption(p, i);
+    }
+    remember_socks(p);
+    mp_resolver_published(e->resolver, e->snap);
+    if (e->state != MP_SERVER_DRAINING) {
+        __atomic_store_n(&e->state, MP_SERVER_LIVE, __ATOMIC_RELAXED);
+    }
+    mp_stat_inc(e->main->server_stats, MP_ST_SERVER_CONFIG_OK);
+    if (e->opts.on_published != NULL) {
+        e->opts.on_published(e->opts.arg, e->snap->generation);
+    }
+    if (old != NULL) {
+        mp_snapshot_unref(old);
+    }
+    publication_free(p, false);
+}
+
+/* ---- building ---- */
+
+static void holder_destroy(struct mp_obj *o)
+{
+    struct mp_conf_holder *h = MP_CONTAINER_OF(o, struct mp_conf_holder, obj);
+    mp_conf_free(h->conf);
+    mp_obj_fini(o);
+    free(h);
+}
+static const struct mp_obj_ops holder_ops = {"model", holder_destroy};
+
+void mp_snapshot_ref(struct mp_snapshot *s)
+{
+    __atomic_add_fetch(&s->refs, 1, __ATOMIC_RELAXED);
+}
+
+void mp_snapshot_unref(struct mp_snapshot *s)
+{
+    if (__atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) > 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < s->n_listeners; i++) {
+        mp_obj_unref(&s->listeners[i]->obj);
+    }
+    for (uint32_t i = 0; i < s->n_clusters; i++) {
+        mp_obj_unref(&s->clusters[i]->obj);
+    }
+    if (s->admin != NULL) {
+        mp_obj_unref(&s->admin->obj);
+    }
+    mp_obj_unref(&s->holder->obj);
+    free(s->listeners);
+    free(s->clusters);
+    free(s);
+}
+
+static mp_err build_admin(struct mp_engine *e, struct mp_snapshot *s, struct mp_diag *diag)
+{
+    struct mp_conf *conf = s->holder->conf;
+    if (!conf->admin.present || e->opts.admin_http == NULL) {
+        return MP_OK;
+    }
+    struct mp_conf_listener *l = mp_arena_zalloc(&conf->arena, sizeof(*l));
+    MP_ASSERT(l != NULL);
+    l->name = MP_STR("admin");
+    l->stat_prefix = MP_STR("admin");
+    l->addrs = &conf->admin.addr;
+    l->n_addrs = 1;
+    l->backlog = 128;
+    l->buffer_limit = 1 << 20;
+    l->http = (struct mp_conf_http *)(uintptr_t)e->opts.admin_http;
+    l->source.hash = mp_hash_fnv(MP_FNV_SEED + l->addrs[0].port, l->addrs[0].host.p, l->addrs[0].host.n);
+    struct mp_listener_conf *old = e->snap != NULL ? e->snap->admin : NULL;
+    return mp_build_listener(e, l, s->holder, old, diag, &s->admin);
+}
+
+static struct mp_listener_conf *old_listener(const struct mp_engine *e, struct mp_str name)
+{
+    for (uint32_t i = 0; e->snap != NULL && i < e->snap->n_listeners; i++) {
+        if (mp_str_eq(e->snap->listeners[i]->obj.name, name)) {
+            return e->snap->listeners[i];
+        }
+    }
+    return NULL;
+}
+
+/* Old clusters by name: linear search would be quadratic with 10,000 of them. */
+static void index_clusters(const struct mp_engine *e, struct mp_map *map)
+{
+    mp_map_init(map);
+    for (uint32_t i = 0; e->snap != NULL && i < e->snap->n_clusters; i++) {
+        mp_map_set(map, e->snap->clusters[i]->obj.name, e->snap->clusters[i]);
+    }
+}
+
+static mp_err build_parts(struct mp_engine *e, struct mp_snapshot *s, struct mp_diag *diag)
+{
+    const struct mp_conf *conf = s->holder->conf;
+    mp_err first = MP_OK;
+    struct mp_map old;
+    index_clusters(e, &old);
+    for (uint32_t i = 0; i < conf->n_clusters; i++) {
+        const struct mp_conf_cluster *c = &conf->clusters[i];
+        mp_err err = mp_build_cluster(e, c, s->holder, mp_map_get(&old, c->name), diag, &s->clusters[s->n_clusters]);
+        s->n_clusters += !mp_is_err(err);
+        first = mp_is_err(first) ? first : err;
+    }
+    mp_map_fini(&old);
+    for (uint32_t i = 0; i < conf->n_listeners; i++) {
+        const struct mp_conf_listener *l = &conf->listeners[i];
+        mp_err err = mp_build_listener(e, l, s->holder, old_listener(e, l->name), diag, &s->listeners[s->n_listeners]);
+        s->n_listeners += !mp_is_err(err);
+        first = mp_is_err(first) ? first : err;
+    }
+    mp_err err = build_admin(e, s, diag);
+    return mp_is_err(first) ? first : err;
+}
+
+mp_err mp_engine_build(struct mp_engine *e, struct mp_conf *conf, struct mp_diag *diag, struct mp_snapshot **ret)
+{
+    struct mp_conf_holder *holder = calloc(1, sizeof(*holder));
+    struct mp_snapshot *s = calloc(1, sizeof(*s));
+    MP_ASSERT(holder != NULL);
+    MP_ASSERT(s != NULL);
+    mp_obj_init(&holder->obj, &holder_ops, conf->file, conf->source.hash, e->n_workers + 1);
+    holder->conf = conf;
+    s->refs = 1;
+    s->generation = ++e->generation;
+    s->holder = holder;
+    s->listeners = calloc(conf->n_listeners + 1, sizeof(*s->listeners));
+    s->clusters = calloc(conf->n_clusters + 1, sizeof(*s->clusters));
+    MP_ASSERT(s->listeners != NULL);
+    MP_ASSERT(s->clusters != NULL);
+    mp_err err = build_parts(e, s, diag);
+    if (mp_is_err(err)) {
+        mp_snapshot_unref(s);
+        return err;
+    }
+    *ret = s;
+    return MP_OK;
+}
+
+/* ---- draining and stopping ---- */
+
+static void drain_worker(struct mp_core_worker *cw, void *arg)
+{
+    (void)arg;
+    if (cw != cw->engine->main) {
+        mp_core_worker_drain(cw);
+    }
+}
+
+static void cut_worker(struct mp_core_worker *cw, void *arg)
+{
+    (void)arg;
+    if (cw != cw->engine->main) {
+        mp_core_worker_cut(cw);
+    }
+}
+
+static void drained(void *arg)
+{
+    struct mp_engine *e = arg;
+    void (*done)(void *) = e->drain_done;
+    e->drain_done = NULL;
+    if (done != NULL) {
+        done(e->drain_arg);
+    }
+}
+
+#define DRAIN_POLL_MS 10
+
+static void on_drain_timer(struct mp_timer *t)
+{
+    struct mp_engine *e = MP_CONTAINER_OF(t, struct mp_engine, drain_timer);
+    uint32_t open = __atomic_load_n(&e->connections, __ATOMIC_RELAXED) - e->main->n_conns;
+    if (open == 0) {
+        drained(e);
+        return;
+    }
+    if (mp_loop_now_ms(e->opts.main_loop) >= e->drain_deadline_ms) {
+        mp_log(MP_LOG_WARNING, "drain deadline reached, closing connections", kv_u64("connections", open));
+        mp_engine_for_each_worker(e, cut_worker, drained, e);
+        return;
+    }
+    mp_timer_in(e->opts.main_loop, &e->drain_timer, DRAIN_POLL_MS);
+}
+
+static void drain_posted(void *arg)
+{
+    struct mp_engine *e = arg;
+    mp_timer_in(e->opts.main_loop, &e->drain_timer, 1);
+}
+
+void mp_engine_drain(struct mp_engine *e, uint64_t deadline_ms, void (*done)(void *arg), void *arg)
+{
+    __atomic_store_n(&e->state, MP_SERVER_DRAINING, __ATOMIC_RELAXED);
+    bool running = e->drain_done != NULL;
+    e->drain_done = done;
+    e->drain_arg = arg;
+    e->drain_deadline_ms = mp_loop_now_ms(e->opts.main_loop) + deadline_ms;
+    if (!running) {
+        mp_engine_for_each_worker(e, drain_worker, drain_posted, e);
+    }
+}
+
+static void stop_worker(struct mp_core_worker *cw, void *arg)
+{
+    (void)arg;
+    mp_loop_stop(cw->w.loop);
+}
+
+void mp_engine_stop(struct mp_engine *e)
+{
+    mp_engine_for_each_worker(e, stop_worker, NULL, NULL);
+}
+
+/* ---- counters ---- */
+
+void mp_engine_count_h1_error(struct mp_core_worker *cw, int why)
+{
+    mp_stat_inc(cw->h1_down_stats, (uint32_t)(why - MP_H1_MORE - 1));
+}
+
+void mp_engine_count_h1_upstream_error(struct mp_core_worker *cw, int why)
+{
+    mp_stat_inc(cw->h1_up_stats, (uint32_t)(why - MP_H1_MORE - 1));
+}

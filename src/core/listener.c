@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* A worker's side of a listener: accepting, limits, connections over configuration changes. */
+#include "core/listener.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "core/conn.h"
+#include "core/engine.h"
+#include "core/stats.h"
+#include "io/sock.h"
+
+#define ACCEPT_BATCH    64  /* connections per event, so that a storm does not starve the others */
+#define RESUME_AFTER_MS 100
+
+/* A stat scope of an earlier stat prefix: connections still count in it. */
+struct old_scope {
+    struct mp_list link;
+    struct mp_stat_scope *scope;
+};
+
+static void pause_accept(struct mp_listener_local *l, bool paused)
+{
+    l->paused = paused;
+    for (uint32_t i = 0; i < l->n_socks; i++) {
+        if (l->socks[i].io.fd >= 0) {
+            mp_io_listener_pause(l->cw->w.loop, &l->socks[i].io, paused);
+        }
+    }
+}
+
+static void on_resume(struct mp_timer *t)
+{
+    struct mp_listener_local *l = MP_CONTAINER_OF(t, struct mp_listener_local, resume_timer);
+    pause_accept(l, false);
+}
+
+/* One more connection? Counts the refusal. */
+static bool admit(struct mp_listener_local *l)
+{
+    const struct mp_engine *e = l->cw->engine;
+    uint32_t all = __atomic_load_n(&e->connections, __ATOMIC_RELAXED);
+    if (all >= __atomic_load_n(&e->connections_max, __ATOMIC_RELAXED)) {
+        mp_stat_inc(l->stats, MP_ST_LISTENER_GLOBAL_CX_OVERFLOW);
+        return false;
+    }
+    uint32_t own = l->conf->conf->connections_max;
+    if (own > 0 && __atomic_load_n(&l->conf->shared->connections, __ATOMIC_RELAXED) >= own) {
+        mp_stat_inc(l->stats, MP_ST_LISTENER_CX_OVERFLOW);
+        return false;
+    }
+    return true;
+}
+
+static void on_accept(struct mp_io *io, unsigned events)
+{
+    struct mp_accept_sock *sock = MP_CONTAINER_OF(io, struct mp_accept_sock, io);
+    struct mp_listener_local *l = sock->lst;
+    struct mp_loop *loop = l->cw->w.loop;
+    (void)events;
+    for (int i = 0; i < ACCEPT_BATCH && io->fd >= 0; i++) {
+        struct mp_addr peer;
+        int fd = mp_sock_accept(loop, io->fd, &peer);
+        if (fd == -EAGAIN) {
+            return;
+        }
+        if (fd < 0) {
+            mp_stat_inc(l->stats, MP_ST_LISTENER_ACCEPT_ERRORS);
+            if (fd == -ECONNABORTED || fd == -EPROTO) {
+                continue;
+            }
+            /* Out of descriptors or memory: the queue keeps the connections; try again shortly, without spinning. */
+            mp_stat_inc(l->stats, MP_ST_LISTENER_ACCEPT_PAUSED);
+            mp_log(MP_LOG_WARNING, "accept failed, pausing", kv_str("listener", l->name), kv_i64("errno", -fd));
+            pause_accept(l, true);
+            mp_timer_in(loop, &l->resume_timer, RESUME_AFTER_MS);
+            return;
+        }
+        if (!admit(l)) {
+            mp_sock_close(loop, fd);
+            continue;
+        }
+        mp_conn_accept(l, fd, &peer);
+    }
+}
+
+struct mp_listener_local *mp_listener_local_new(struct mp_core_worker *cw, struct mp_listener_conf *conf,
+                                                const int *fds, uint32_t n_fds)
+{
+    struct mp_listener_local *l = calloc(1, sizeof(*l));
+    MP_ASSERT(l != NULL);
+    l->cw = cw;
+    l->name = mp_str_c(mp_str_dup_c(conf->obj.name));
+    mp_list_init(&l->conns);
+    mp_list_init(&l->old_scopes);
+    mp_timer_init(&l->resume_timer, on_resume);
+    mp_list_push_back(&cw->listeners, &l->link);
+    mp_listener_local_update(l, conf);
+    for (uint32_t i = 0; i < n_fds; i++) {
+        struct mp_accept_sock *sock = &l->socks[l->n_socks++];
+        sock->lst = l;
+        sock->io.fd = -1;
+        if (mp_is_err(mp_io_open_listener(cw->w.loop, &sock->io, fds[i], on_accept))) {
+            mp_log(MP_LOG_ERROR, "cannot register a listening socket", kv_str("listener", l->name));
+            mp_sock_close(cw->w.loop, fds[i]);
+        }
+    }
+    return l;
+}
+
+void mp_listener_local_update(struct mp_listener_local *l, struct mp_listener_conf *conf)
+{
+    if (l->conf == conf) {
+        return;
+    }
+    uint32_t w = l->cw->w.id;
+    struct mp_listener_conf *old = l->conf;
+    struct mp_http *old_http = l->http;
+    mp_obj_enter(&conf->obj, w);
+    mp_obj_enter(&conf->http->obj, w);
+    l->conf = conf;
+    l->http = conf->http;
+    if (l->http_scope != conf->http->stats) {
+        if (l->http_scope != NULL) {
+            struct old_scope *o = calloc(1, sizeof(*o));
+            MP_ASSERT(o != NULL);
+            o->scope = l->http_scope;
+            mp_list_push_back(&l->old_scopes, &o->link);
+        }
+        mp_stat_scope_ref(conf->http->stats);
+        l->http_scope = conf->http->stats;
+        l->http_stats = mp_stat_block(conf->http->stats, l->cw->w.writer);
+    }
+    l->stats = mp_stat_block(conf->stats, l->cw->w.writer);
+    if (old != NULL) {
+        mp_obj_leave(&old_http->obj, w);
+        mp_obj_leave(&old->obj, w);
+    }
+}
+
+static void drain_conns(struct mp_listener_local *l)
+{
+    MP_LIST_FOREACH_SAFE(it, &l->conns) {
+        mp_conn_drain(MP_CONTAINER_OF(it, struct mp_conn, link));
+    }
+}
+
+void mp_listener_local_drain(struct mp_listener_local *l)
+{
+    for (uint32_t i = 0; i < l->n_socks; i++) {
+        /* What the kernel has accepted already is served: closing the socket would reset it. */
+        if (l->socks[i].io.fd >= 0) {
+            on_accept(&l->socks[i].io, MP_IO_IN);
+            mp_io_close(l->cw->w.loop, &l->socks[i].io);
+        }
+    }
+    drain_conns(l);
+}
+
+static void free_if_unused(struct mp_listener_local *l)
+{
+    if (l->removed && l->n_conns == 0) {
+        mp_listener_local_free(l);
+    }
+}
+
+void mp_listener_local_remove(struct mp_listener_local *l)
+{
+    mp_list_remove(&l->link);
+    mp_list_push_back(&l->cw->old_listeners, &l->link);
+    mp_listener_local_drain(l);
+    l->removed = true;
+    free_if_unused(l);
+}
+
+void mp_listener_local_conn_gone(struct mp_listener_local *l)
+{
+    l->n_conns--;
+    __atomic_sub_fetch(&l->conf->shared->connections, 1, __ATOMIC_RELAXED);
+    free_if_unused(l);
+}
+
+static void free_now(struct mp_task *t)
+{
+    struct mp_listener_local *l = MP_CONTAINER_OF(t, struct mp_listener_local, free_task);
+    uint32_t w = l->cw->w.id;
+    mp_wheel_remove(mp_loop_wheel(l->cw->w.loop), &l->resume_timer);
+    for (uint32_t i = 0; i < l->n_socks; i++) {
+        mp_io_close(l->cw->w.loop, &l->socks[i].io);
+    }
+    mp_obj_leave(&l->http->obj, w);
+    mp_obj_leave(&l->conf->obj, w);
+    mp_stat_scope_unref(l->http_scope);
+    struct mp_list *it;
+    while ((it = mp_list_pop_front(&l->old_scopes)) != NULL) {
+        struct old_scope *o = MP_CONTAINER_OF(it, struct old_scope, link);
+        mp_stat_scope_unref(o->scope);
+        free(o);
+    }
+    mp_list_remove(&l->link);
+    free((char *)(uintptr_t)l->name.p);
+    free(l);
+}
+
+void mp_listener_local_free(struct mp_listener_local *l)
+{
+    if (l->freeing) {
+        return;
+    }
+    l->freeing = true;
+    mp_task_init(&l->free_task, free_now);
+    mp_task_defer(l->cw->w.loop, &l->free_task);
+}
+
+void mp_listener_local_close_all(struct mp_listener_local *l)
+{
+    MP_LIST_FOREACH_SAFE(it, &l->conns) {
+        struct mp_conn *c = MP_CONTAINER_OF(it, struct mp_conn, link);
+        if (c->stream != NULL) {
+            c->ch.failed = true;
+            mp_stream_on_reset(c->stream, MP_FLAG_LOCAL_RESET, "server_stopping");
+        } else {
+            mp_conn_close(c);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* Listeners: sockets (main thread) and what each worker has of them. A listener is the same one over generations when its
+ * name and addresses are; then its sockets and connections stay.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/diag.h"
+#include "core/snapshot.h"
+#include "core/worker.h"
+#include "io/loop.h"
+
+#define MP_LISTENER_ADDRS_MAX 16
+
+struct mp_accept_sock {
+    struct mp_io io; /* first */
+    struct mp_listener_local *lst;
+};
+
+struct mp_listener_local {
+    struct mp_list link; /* cw->listeners */
+    struct mp_core_worker *cw;
+    struct mp_listener_conf *conf; /* entered */
+    struct mp_http *http;          /* entered; current */
+    struct mp_stat_scope *http_scope;
+    struct mp_list old_scopes;     /* of former stat prefixes, while connections count in them */
+    const struct mp_stat_block *stats, *http_stats;
+    struct mp_accept_sock socks[MP_LISTENER_ADDRS_MAX];
+    uint32_t n_socks;
+    struct mp_list conns;
+    uint32_t n_conns;
+    bool removed;                  /* freed with its last connection */
+    bool paused;                   /* accept is paused: descriptors or connections ran out */
+    bool freeing;
+    uint64_t generation;           /* of the last snapshot that had it */
+    struct mp_timer resume_timer;
+    struct mp_task free_task;
+    struct mp_str name;
+};
+
+/* Worker thread. fds: one per address, owned by the local afterwards. */
+struct mp_listener_local *mp_listener_local_new(struct mp_core_worker *cw, struct mp_listener_conf *conf,
+                                                const int *fds, uint32_t n_fds);
+/* The listener has a new configuration with the same addresses. */
+void mp_listener_local_update(struct mp_listener_local *l, struct mp_listener_conf *conf);
+/* Stops accepting; connections drain. */
+void mp_listener_local_remove(struct mp_listener_local *l);
+void mp_listener_local_conn_gone(struct mp_listener_local *l);
+/* Stops accepting and lets connections end after their current response; the listener stays. */
+void mp_listener_local_drain(struct mp_listener_local *l);
+/* Cuts every connection. */
+void mp_listener_local_close_all(struct mp_listener_local *l);
+/* At the end of this turn; no connection may be left. */
+void mp_listener_local_free(struct mp_listener_local *l);

@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* Upstream requests and the pool of connections that carries them.
+ *
+ * A request takes the warmest idle connection of its host, else waits in the host's queue while a connection is opened for
+ * it; whichever connection is ready first takes the oldest waiting request.
+ *
+ * The connection limit is the cluster's, over all workers; a host without any connection on this worker may always open
+ * one, so that a limit held by others can slow a request but never starve it.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "core/stats.h"
+#include "core/upconn.h"
+#include "io/sock.h"
+
+static void on_timer(struct mp_timer *t);
+static void serve_pending(struct mp_host_local *h);
+
+/* ---- connections ---- */
+
+static void drop_input(struct mp_upconn *uc)
+{
+    if (uc->in != NULL) {
+        mp_blocks_put(&uc->cw->w.blocks, uc->in, uc->in_cap);
+    }
+    uc->in = NULL;
+    uc->in_n = uc->in_cap = 0;
+}
+
+void mp_upconn_close(struct mp_upconn *uc)
+{
+    if (uc->state == MP_UPCONN_CLOSED) {
+        return;
+    }
+    struct mp_core_worker *cw = uc->cw;
+    struct mp_host_local *h = uc->host;
+    struct mp_cluster_local *c = h->cluster;
+    if (uc->state == MP_UPCONN_CONNECTING) {
+        h->n_connecting--;
+    }
+    uc->state = MP_UPCONN_CLOSED;
+    mp_stat_add(c->stats, MP_ST_CLUSTER_CX_RX_BYTES, uc->ch.rx);
+    mp_stat_add(c->stats, MP_ST_CLUSTER_CX_TX_BYTES, uc->ch.tx);
+    mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_DESTROY);
+    mp_stat_dec(c->stats, MP_ST_CLUSTER_CX_ACTIVE);
+    mp_stat_record(c->stats, MP_ST_CLUSTER_CX_LENGTH, (mp_loop_now_ns(cw->w.loop) - uc->created_ns) / 1000);
+    mp_chan_close(cw, &uc->ch);
+    drop_input(uc);
+    mp_wheel_remove(mp_loop_wheel(cw->w.loop), &uc->timer);
+    mp_list_remove(&uc->link);
+    mp_list_push_back(&cw->dead_upconns, &uc->link);
+    mp_task_defer(cw->w.loop, &cw->reap_task);
+    h->n_conns--;
+    __atomic_sub_fetch(&c->shared->connections, 1, __ATOMIC_RELAXED);
+    if (h->n_pending > 0) {
+        serve_pending(h);
+    }
+    mp_host_maybe_free(h);
+}
+
+/* Closes an idle connection of another host of the cluster, to make room under the limit. */
+static bool evict_idle(struct mp_cluster_local *c, const struct mp_host_local *except)
+{
+    for (uint32_t i = 0; i < c->n_hosts; i++) {
+        struct mp_host_local *h = c->hosts[i];
+        if (h != except && !mp_list_empty(&h->idle)) {
+            mp_upconn_close(MP_CONTAINER_OF(h->idle.prev, struct mp_upconn, link));
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool may_connect(struct mp_host_local *h)
+{
+    struct mp_cluster_local *c = h->cluster;
+    uint32_t max = c->conf != NULL ? c->conf->conf->connections_max : 0;
+    if (__atomic_load_n(&c->shared->connections, __ATOMIC_RELAXED) < max) {
+        return true;
+    }
+    mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_OVERFLOW);
+    return evict_idle(c, h) || h->n_conns == 0;
+}
+
+/* Opens one connection. False with an errno when it failed at once. */
+static int connect_one(struct mp_host_local *h)
+{
+    struct mp_cluster_local *c = h->cluster;
+    struct mp_core_worker *cw = c->cw;
+    const struct mp_conf_cluster *conf = c->conf->conf;
+    struct mp_upconn *uc = mp_slab_get(&cw->upconns);
+    if (uc == NULL) {
+        return -ENOMEM;
+    }
+    int fd = mp_sock_connect(cw->w.loop, &h->addr, NULL);
+    if (fd < 0) {
+        mp_slab_put(&cw->upconns, uc);
+        return fd;
+    }
+    if (conf->ka_idle_s != 0 || conf->ka_interval_s != 0 || conf->ka_probes != 0) {
+        const struct mp_keepalive ka = {conf->ka_idle_s, conf->ka_interval_s, conf->ka_probes};
+        (void)mp_sock_keepalive(cw->w.loop, fd, &ka);
+    }
+    memset(uc, 0, sizeof(*uc));
+    uc->magic = MP_UPCONN_MAGIC;
+    uc->state = MP_UPCONN_CONNECTING;
+    uc->cw = cw;
+    uc->host = h;
+    uc->created_ns = mp_loop_now_ns(cw->w.loop);
+    mp_timer_init(&uc->timer, on_timer);
+    mp_list_init(&uc->link);
+    if (mp_is_err(mp_chan_open(cw, &uc->ch, fd, mp_h1_client_on_ready))) {
+        mp_sock_close(cw->w.loop, fd);
+        mp_slab_put(&cw->upconns, uc);
+        return -EIO;
+    }
+    h->n_conns++;
+    h->n_connecting++;
+    mp_list_push_back(&h->busy, &uc->link);
+    __atomic_add_fetch(&c->shared->connections, 1, __ATOMIC_RELAXED);
+    mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_TOTAL);
+    mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_HTTP1_TOTAL);
+    mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_ACTIVE);
+    if (conf->connect_timeout_ms > 0) {
+        mp_timer_in(cw->w.loop, &uc->timer, conf->connect_timeout_ms);
+    }
+    return 0;
+}
+
+/* ---- waiting requests ---- */
+
+static void leave_pending(struct mp_upreq *u)
+{
+    struct mp_host_local *h = u->host;
+    mp_list_remove(&u->link);
+    u->pending = false;
+    h->n_pending--;
+    __atomic_sub_fetch(&h->cluster->shared->pending, 1, __ATOMIC_RELAXED);
+    mp_stat_dec(h->cluster->stats, MP_ST_CLUSTER_RQ_PENDING_ACTIVE);
+}
+
+static void fail_first_pending(struct mp_host_local *h, enum mp_upreq_end why, const char *details)
+{
+    if (mp_list_empty(&h->pending)) {
+        return;
+    }
+    struct mp_upreq *u = MP_CONTAINER_OF(h->pending.next, struct mp_upreq, link);
+    leave_pending(u);
+    mp_upreq_finish(u, why, details);
+}
+
+/* Opens connections for requests that have none coming. */
+static void serve_pending(struct mp_host_local *h)
+{
+    while (h->n_pending > h->n_connecting && h->cluster->conf != NULL && !h->removed && may_connect(h)) {
+        int err = connect_one(h);
+        if (err < 0) {
+            mp_stat_inc(h->cluster->stats, MP_ST_CLUSTER_CX_CONNECT_FAIL);
+            struct mp_upreq *u = MP_CONTAINER_OF(h->pending.next, struct mp_upreq, link);
+            leave_pending(u);
+            u->why = MP_UP_CONNECT_FAILED;
+            u->details = "upstream_reset_before_response_started{connection_failure}";
+            mp_task_defer(h->cluster->cw->w.loop, &u->end_task);
+        }
+    }
+}
+
+void mp_host_fail_pending(struct mp_host_local *h)
+{
+    while (!mp_list_empty(&h->pending)) {
+        fail_first_pending(h, MP_UP_NO_HOST, "no_healthy_upstream");
+    }
+}
+
+void mp_host_close_idle(struct mp_host_local *h)
+{
+    while (!mp_list_empty(&h->idle)) {
+        mp_upconn_close(MP_CONTAINER_OF(h->idle.next, struct mp_upconn, link));
+    }
+}
+
+void mp_host_close_all(struct mp_host_local *h)
+{
+    mp_host_close_idle(h);
+    while (!mp_list_empty(&h->busy)) {
+        struct mp_upconn *uc = MP_CONTAINER_OF(h->busy.next, struct mp_upconn, link);
+        struct mp_upreq *u = uc->req;
+        uc->req = NULL;
+        mp_upconn_close(uc);
+        if (u != NULL) {
+            u->conn = NULL;
+            mp_upreq_finish(u, MP_UP_CLOSED, "upstream_reset_before_response_started{local_reset}");
+        }
+    }
+}
+
+static void enqueue(struct mp_upreq *u)
+{
+    struct mp_host_local *h = u->host;
+    mp_list_push_back(&h->pending, &u->link);
+    u->pending = true;
+    h->n_pending++;
+    __atomic_add_fetch(&h->cluster->shared->pending, 1, __ATOMIC_RELAXED);
+    mp_stat_inc(h->cluster->stats, MP_ST_CLUSTER_RQ_PENDING_TOTAL);
+    mp_stat_inc(h->cluster->stats, MP_ST_CLUSTER_RQ_PENDING_ACTIVE);
+}
+
+/* ---- a connection and a request meet ---- */
+
+static void attach(struct mp_upconn *uc, struct mp_upreq *u)
+{
+    uc->state = MP_UPCONN_BUSY;
+    uc->req = u;
+    uc->requests++;
+    uc->n_1xx = 0;
+    uc->body = MP_BODY_NONE;
+    mp_list_remove(&uc->link);
+    mp_list_push_back(&uc->host->busy, &uc->link);
+    mp_timer_unset(&uc->timer);
+    u->conn = uc;
+    u->sent_ns = mp_loop_now_ns(uc->cw->w.loop);
+    if (!u->counted) {
+        u->counted = true;
+        mp_stat_inc(uc->host->cluster->stats, MP_ST_CLUSTER_RQ_TOTAL);
+        mp_stat_inc(uc->host->cluster->stats, MP_ST_CLUSTER_RQ_ACTIVE);
+    }
+    if (u->ops->on_host != NULL) {
+        u->ops->on_host(u, uc->host->text, uc->host->hostname);
+    }
+    mp_h1_client_send_head(u);
+}
+
+void mp_upconn_on_connected(struct mp_upconn *uc, int err)
+{
+    struct mp_host_local *h = uc->host;
+    struct mp_cluster_local *c = h->cluster;
+    if (err < 0) {
+        mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_CONNECT_FAIL);
+        fail_first_pending(h, MP_UP_CONNECT_FAILED, "upstream_reset_before_response_started{connection_failure}");
+        mp_upconn_close(uc);
+        return;
+    }
+    mp_stat_record(c->stats, MP_ST_CLUSTER_CX_CONNECT_MS, (mp_loop_now_ns(uc->cw->w.loop) - uc->created_ns) / 1000);
+    h->n_connecting--;
+    uc->state = MP_UPCONN_IDLE;
+    mp_upconn_release(uc, true);
+}
+
+static bool may_reuse(struct mp_upconn *uc)
+{
+    struct mp_cluster_local *c = uc->host->cluster;
+    if (c->conf == NULL || uc->host->removed || uc->ch.failed || uc->ch.hup || uc->ch.fin || uc->in_n > 0 ||
+        mp_chan_queued(uc->cw, &uc->ch) > 0) {
+        return false;
+    }
+    const struct mp_conf_cluster *conf = c->conf->conf;
+    if (conf->requests_per_connection > 0 && uc->requests >= conf->requests_per_connection) {
+        mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_MAX_REQUESTS);
+        return false;
+    }
+    uint64_t age_ms = (mp_loop_now_ns(uc->cw->w.loop) - uc->created_ns) / 1000000;
+    if (conf->max_connection_duration_ms > 0 && age_ms >= conf->max_connection_duration_ms) {
+        mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_MAX_DURATION);
+        return false;
+    }
+    return true;
+}
+
+void mp_upconn_release(struct mp_upconn *uc, bool reusable)
+{
+    struct mp_host_local *h = uc->host;
+    uc->req = NULL;
+    if (!reusable || !may_reuse(uc)) {
+        mp_upconn_close(uc);
+        return;
+    }
+    drop_input(uc);
+    uc->scanned = 0;
+    if (!mp_list_empty(&h->pending)) {
+        struct mp_upreq *u = MP_CONTAINER_OF(h->pending.next, struct mp_upreq, link);
+        if (!u->retried || uc->requests == 0) {
+            leave_pending(u);
+            attach(uc, u);
+            return;
+        }
+    }
+    uc->state = MP_UPCONN_IDLE;
+    mp_list_remove(&uc->link);
+    mp_list_push_front(&h->idle, &uc->link);
+    uint64_t idle_ms = h->cluster->conf->conf->idle_timeout_ms;
+    if (idle_ms > 0) {
+        mp_timer_in(uc->cw->w.loop, &uc->timer, idle_ms);
+    }
+}
+
+static void on_timer(struct mp_timer *t)
+{
+    struct mp_upconn *uc = MP_CONTAINER_OF(t, struct mp_upconn, timer);
+    MP_CHECK_MAGIC(uc, MP_UPCONN_MAGIC);
+    struct mp_cluster_local *c = uc->host->cluster;
+    if (uc->state == MP_UPCONN_CONNECTING) {
+        mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_CONNECT_TIMEOUT);
+        mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_CONNECT_FAIL);
+        fail_first_pending(uc->host, MP_UP_CONNECT_TIMEOUT,
+                           "upstream_reset_before_response_started{connection_timeout}");
+        mp_upconn_close(uc);
+    } else if (uc->state == MP_UPCONN_IDLE) {
+        mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_IDLE_TIMEOUT);
+        mp_upconn_close(uc);
+    }
+    mp_cork_flush(c->cw);
+}
+
+/* ---- requests ---- */
+
+static void run_end_task(struct mp_task *t)
+{
+    struct mp_upreq *u = MP_CONTAINER_OF(t, struct mp_upreq, end_task);
+    mp_upreq_finish(u, (enum mp_upreq_end)u->why, u->details);
+    mp_cork_flush(u->cw);
+}
+
+static void fail_later(struct mp_upreq *u, enum mp_upreq_end why, const char *details)
+{
+    u->why = (uint8_t)why;
+    u->details = details;
+    mp_task_defer(u->cw->w.loop, &u->end_task);
+}
+
+static void account_end(struct mp_upreq *u)
+{
+    struct mp_cluster_local *c = u->cluster;
+    mp_buf_fini(&u->held, &u->cw->w.blocks);
+    if (u->leased) {
+        u->leased = false;
+        mp_cluster_give_request(c);
+    }
+    if (u->counted) {
+        u->counted = false;
+        mp_stat_dec(c->stats, MP_ST_CLUSTER_RQ_ACTIVE);
+        mp_stat_record(c->stats, MP_ST_CLUSTER_RQ_TIME, (mp_loop_now_ns(u->cw->w.loop) - u->sent_ns) / 1000);
+    }
+}
+
+/* Takes u off whatever still holds it. */
+static void detach(struct mp_upreq *u)
+{
+    mp_task_cancel(&u->end_task);
+    struct mp_upconn *uc = u->conn;
+    if (uc != NULL) {
+        u->conn = NULL;
+        uc->req = NULL;
+        mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_RQ_TX_RESET);
+        mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_CX_DESTROY_LOCAL_RQ);
+        mp_upconn_close(uc);
+    } else if (u->pending) {
+        leave_pending(u);
+        mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_RQ_CANCELLED);
+        mp_host_maybe_free(u->host);
+    }
+}
+
+void mp_upreq_finish(struct mp_upreq *u, enum mp_upreq_end why, const char *details)
+{
+    if (u->ended) {
+        return;
+    }
+    u->ended = true;
+    detach(u);
+    account_end(u);
+    u->ops->on_end(u, why, details);
+}
+
+void mp_upreq_conn_lost(struct mp_upreq *u, enum mp_upreq_end why, const char *details)
+{
+    u->conn = NULL;
+    bool stale = u->reused_conn && !u->any_response && u->idempotent && u->no_body && !u->retried;
+    if (stale && !u->host->removed) {
+        /* The upstream closed an idle connection as we began to use it: nothing was processed (RFC 9112 9.3.1). */
+        u->retried = true;
+        u->head_sent = false;
+        mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_RQ_RETRY);
+        enqueue(u);
+        serve_pending(u->host);
+        return;
+    }
+    mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_RQ_RX_RESET);
+    mp_upreq_finish(u, why, details);
+}
+
+void mp_upreq_start(struct mp_upreq *u, struct mp_core_worker *cw, struct mp_cluster_local *cluster,
+                    const struct mp_upreq_ops *ops, const struct mp_req_head *head, struct mp_str path,
+                    struct mp_str authority, bool end)
+{
+    memset(u, 0, sizeof(*u));
+    u->ops = ops;
+    u->cw = cw;
+    u->cluster = cluster;
+    u->head = head;
+    u->path = path;
+    u->authority = authority;
+    u->req_end = end;
+    u->no_body = end;
+    u->idempotent = mp_method_idempotent(head->method);
+    u->started = true;
+    u->expect_100 = mp_hdrs_maybe(&head->hdrs, MP_HDR_EXPECT) && mp_hdrs_get(&head->hdrs, MP_HDR_EXPECT) != NULL;
+    mp_buf_init(&u->held);
+    mp_list_init(&u->link);
+    mp_task_init(&u->end_task, run_end_task);
+    if (!mp_cluster_take_request(cluster)) {
+        mp_stat_inc(cluster->stats, MP_ST_CLUSTER_RQ_PENDING_OVERFLOW);
+        fail_later(u, MP_UP_OVERFLOW, "upstream_reset_before_response_started{overflow}");
+        return;
+    }
+    u->leased = true;
+    struct mp_host_local *h = mp_cluster_pick(cluster);
+    if (h == NULL) {
+        mp_stat_inc(cluster->stats, MP_ST_CLUSTER_CX_NONE_HEALTHY);
+        fail_later(u, MP_UP_NO_HOST, "no_healthy_upstream");
+        return;
+    }
+    u->host = h;
+    if (!mp_list_empty(&h->idle)) {
+        u->reused_conn = true;
+        attach(MP_CONTAINER_OF(h->idle.next, struct mp_upconn, link), u);
+        return;
+    }
+    if (__atomic_load_n(&cluster->shared->pending, __ATOMIC_RELAXED) >= cluster->conf->conf->pending_max) {
+        mp_stat_inc(cluster->stats, MP_ST_CLUSTER_RQ_PENDING_OVERFLOW);
+        fail_later(u, MP_UP_OVERFLOW, "upstream_reset_before_response_started{overflow}");
+        return;
+    }
+    enqueue(u);
+    serve_pending(h);
+}
+
+static void hold(struct mp_upreq *u, struct mp_str data, bool end)
+{
+    if (data.n > 0 && !mp_buf_add(&u->held, &u->cw->w.blocks, data.p, data.n)) {
+        fail_later(u, MP_UP_NOMEM, "overload");
+        return;
+    }
+    u->held_all = end;
+}
+
+void mp_upreq_data(struct mp_upreq *u, struct mp_str data, bool end)
+{
+    if (u->ended) {
+        return;
+    }
+    if (u->conn == NULL || !u->head_sent) {
+        hold(u, data, end);
+        return;
+    }
+    mp_h1_client_send_data(u, data, end);
+}
+
+void mp_upreq_trailers(struct mp_upreq *u, struct mp_hdrs *t)
+{
+    if (u->ended) {
+        return;
+    }
+    u->has_trailers = true;
+    u->trailers = t;
+    if (u->conn == NULL || !u->head_sent) {
+        u->held_all = true;
+        return;
+    }
+    mp_h1_client_send_trailers(u);
+}
+
+size_t mp_upreq_queued(const struct mp_upreq *u)
+{
+    return u->held.n + (u->conn != NULL ? mp_chan_queued(u->cw, &u->conn->ch) : 0);
+}
+
+void mp_upreq_read_on(struct mp_upreq *u)
+{
+    if (!u->ended && u->conn != NULL && u->conn->ch.readable && !u->conn->in_read) {
+        mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_FLOW_RESUMED);
+        mp_h1_client_read(u->conn);
+    }
+}
+
+void mp_upreq_cancel(struct mp_upreq *u)
+{
+    if (u->ended || !u->started) {
+        return;
+    }
+    u->ended = true;
+    detach(u);
+    account_end(u);
+}

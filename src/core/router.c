@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "core/router.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "core/chain.h"
+#include "core/cluster.h"
+#include "core/header_ops.h"
+#include "core/route.h"
+#include "core/snapshot.h"
+#include "core/stats.h"
+#include "core/stream.h"
+#include "core/upstream.h"
+
+struct router {
+    struct mp_upreq up;
+    struct mp_cluster_local *cluster;
+    bool active;  /* up is under way */
+    bool blocked; /* the request body waits for the upstream */
+};
+
+static struct router *router_of(struct mp_filter *f)
+{
+    return mp_filter_state(f);
+}
+
+static struct mp_filter *filter_of(struct mp_upreq *u)
+{
+    struct router *r = MP_CONTAINER_OF(u, struct router, up);
+    return (struct mp_filter *)(void *)r - 1;
+}
+
+/* ---- answers without an upstream ---- */
+
+static enum mp_verdict redirect(struct mp_filter *f, const struct mp_route *route)
+{
+    struct mp_stream *s = f->stream;
+    struct mp_str location = mp_route_redirect_location(route, &s->req, &s->arena);
+    if (location.p == NULL) {
+        return MP_VERDICT_ABORT;
+    }
+    mp_stat_inc(s->stats, MP_ST_HTTP_RQ_REDIRECT);
+    const struct mp_reply_header headers[] = {{MP_STR("location"), location},
+                                              {{NULL, 0}, {NULL, 0}}};
+    return mp_filter_reply(f, route->conf->redirect_status, headers, MP_STR(""), "direct_response");
+}
+
+/* No upstream will be asked: answers and says so. */
+static enum mp_verdict fail(struct mp_filter *f, unsigned status, struct mp_str body,
+                            uint32_t flags, const char *details)
+{
+    mp_stream_local_reply(f->stream, status, NULL, body, flags, details);
+    return MP_VERDICT_REPLY;
+}
+
+/* ---- requests ---- */
+
+static mp_err expected_timeout(struct mp_stream *s, uint64_t ms)
+{
+    char text[24];
+    size_t n = 0;
+    do {
+        text[sizeof(text) - ++n] = (char)('0' + ms % 10);
+        ms /= 10;
+    } while (ms > 0);
+    return mp_hdrs_set_copy(&s->req.hdrs, MP_STR("x-envoy-expected-rq-timeout-ms"),
+                            mp_str(text + sizeof(text) - n, n));
+}
+
+static bool envoy_headers(const struct mp_filter *f)
+{
+    const struct mp_router_conf *c = f->conf;
+    return !c->suppress_envoy_headers;
+}
+
+/* Header work of the route and the path as the upstream will see it. */
+static mp_err prepare(struct mp_filter *f, const struct mp_route *route,
+                      const struct mp_route_target *target, struct mp_str *ret_path,
+                      struct mp_str *ret_authority)
+{
+    struct mp_stream *s = f->stream;
+    for (int i = 0; i < 3; i++) {
+        if (i == 0 && target->ops != NULL) {
+            MP_TRY(mp_header_ops_request(target->ops, s, &s->req.hdrs));
+        }
+        if (route->ops[i] != NULL) {
+            MP_TRY(mp_header_ops_request(route->ops[i], s, &s->req.hdrs));
+        }
+    }
+    *ret_path = mp_route_rewrite_path(route, s->req.path, &s->arena);
+    if (ret_path->p == NULL) {
+        return MP_FAIL(LIMIT);
+    }
+    *ret_authority = route->conf->host_rewrite.n > 0 ? route->conf->host_rewrite : s->req.authority;
+    if (envoy_headers(f)) {
+        if (ret_path->p != s->req.path.p) {
+            MP_TRY(mp_hdrs_set_id(&s->req.hdrs, MP_HDR_X_ENVOY_ORIGINAL_PATH, s->req.path));
+        }
+        if (route->conf->timeout_ms > 0) {
+            MP_TRY(expected_timeout(s, route->conf->timeout_ms));
+        }
+    }
+    return mp_hdrs_set_id(&s->req.hdrs, MP_HDR_HOST, *ret_authority);
+}
+
+static const struct mp_upreq_ops up_ops;
+
+static void start_route_timeout(struct mp_filter *f)
+{
+    const struct mp_route *route = f->stream->route;
+    if (route->conf->timeout_ms > 0) {
+        mp_filter_set_deadline(f, route->conf->timeout_ms);
+    }
+}
+
+static enum mp_verdict on_request_headers(struct mp_filter *f, struct mp_req_head *h, bool end)
+{
+    struct mp_stream *s = f->stream;
+    struct router *r = router_of(f);
+    const struct mp_route *route = mp_stream_route(s);
+    if (route == NULL) {
+        mp_stat_inc(s->stats, MP_ST_HTTP_NO_ROUTE);
+        return fail(f, 404, MP_STR(""), MP_FLAG_NO_ROUTE, "route_not_found");
+    }
+    switch (route->conf->action) {
+    case MP_ROUTE_REDIRECT:
+        return redirect(f, route);
+    case MP_ROUTE_DIRECT:
+        mp_stat_inc(s->stats, MP_ST_HTTP_RQ_DIRECT_RESPONSE);
+        return fail(f, route->conf->direct_status, route->conf->direct_body, 0, "direct_response");
+    case MP_ROUTE_NONE:
+        mp_stat_inc(s->stats, MP_ST_HTTP_NO_ROUTE);
+        return fail(f, 404, MP_STR(""), MP_FLAG_NO_ROUTE, "route_not_found");
+    case MP_ROUTE_CLUSTER:
+    case MP_ROUTE_WEIGHTED:
+        break;
+    }
+    const struct mp_route_target *target =
+        mp_route_pick(route, route->n_targets > 1 ? mp_filter_random(f) : 0);
+    r->cluster = mp_cluster_find(s->cw, target->cluster_id);
+    s->upstream_cluster = target->cluster;
+    if (r->cluster == NULL) {
+        mp_stat_inc(s->stats, MP_ST_HTTP_NO_CLUSTER);
+        return fail(f, 503, MP_STR(""), MP_FLAG_NO_CLUSTER, "cluster_not_found");
+    }
+    struct mp_str path, authority;
+    if (mp_is_err(prepare(f, route, target, &path, &authority))) {
+        return fail(f, 431, MP_STR(""), 0, "request_headers_too_large");
+    }
+    if (route->conf->idle_timeout_ms != UINT64_MAX) {
+        s->idle_timeout_ms = route->conf->idle_timeout_ms;
+        s->idle_deadline = 0;
+        mp_stream_touch(s);
+        mp_stream_arm(s);
+    }
+    r->active = true;
+    mp_upreq_start(&r->up, s->cw, r->cluster, &up_ops, h, path, authority, end);
+    if (end && !s->ended) {
+        start_route_timeout(f);
+    }
+    return MP_VERDICT_CONTINUE;
+}
+
+/* Stops the client when the upstream does not keep up. */
+static void check_flow(struct mp_filter *f)
+{
+    struct router *r = router_of(f);
+    bool full = mp_upreq_queued(&r->up) >= f->stream->http->buffer_limit;
+    if (full != r->blocked) {
+        r->blocked = full;
+        mp_filter_want_request(f, !full);
+    }
+}
+
+static enum mp_verdict on_request_data(struct mp_filter *f, struct mp_str data, bool end)
+{
+    struct router *r = router_of(f);
+    if (!r->active) {
+        return MP_VERDICT_CONTINUE; /* the response is complete already */
+    }
+    mp_upreq_data(&r->up, data, end);
+    if (!end) {
+        check_flow(f);
+    } else if (r->active && f->stream->route_deadline == 0) {
+        start_route_timeout(f);
+    }
+    return MP_VERDICT_CONTINUE;
+}
+
+static enum mp_verdict on_request_trailers(struct mp_filter *f, struct mp_hdrs *t)
+{
+    struct router *r = router_of(f);
+    if (r->active) {
+        mp_upreq_trailers(&r->up, t);
+        start_route_timeout(f);
+    }
+    return MP_VERDICT_CONTINUE;
+}
+
+/* ---- responses ---- */
+
+static void up_on_host(struct mp_upreq *u, struct mp_str address, struct mp_str hostname)
+{
+    struct mp_filter *f = filter_of(u);
+    struct mp_stream *s = f->stream;
+    struct mp_str copy = mp_arena_dup(&s->arena, address);
+    s->upstream_host = copy.p != NULL ? copy : MP_STR("");
+    if (s->route->conf->auto_host_rewrite && hostname.n > 0) {
+        struct mp_str host = mp_arena_dup(&s->arena, hostname);
+        if (host.p != NULL && !mp_is_err(mp_hdrs_set_id(&s->req.hdrs, MP_HDR_HOST, host))) {
+            u->authority = host;
+        }
+    }
+}
+
+static void up_on_1xx(struct mp_upreq *u, struct mp_resp_head *h)
+{
+    mp_filter_respond_1xx(filter_of(u), h);
+}
+
+static mp_err service_time(struct mp_stream *s, struct mp_upreq *u, struct mp_resp_head *h)
+{
+    uint64_t ms = (mp_loop_now_ns(s->cw->w.loop) - u->sent_ns) / 1000000;
+    char text[24];
+    size_t n = 0;
+    do {
+        text[sizeof(text) - ++n] = (char)('0' + ms % 10);
+        ms /= 10;
+    } while (ms > 0);
+    return mp_hdrs_set_copy(&h->hdrs, mp_hdr_id_name(MP_HDR_X_ENVOY_UPSTREAM_SERVICE_TIME),
+                            mp_str(text + sizeof(text) - n, n));
+}
+
+static void up_on_headers(struct mp_upreq *u, struct mp_resp_head *h, bool end)
+{
+    struct mp_filter *f = filter_of(u);
+    struct mp_stream *s = f->stream;
+    s->upstream_first_ns = mp_loop_now_ns(s->cw->w.loop);
+    if (envoy_headers(f)) {
+        h->hdrs.max = UINT16_MAX;
+        if (mp_is_err(service_time(s, u, h))) {
+            mp_filter_fail(f, 502, MP_FLAG_UPSTREAM_PROTOCOL, MP_STR(""),
+                           "upstream_response_headers_too_large");
+            return;
+        }
+    }
+    mp_filter_respond_headers(f, h, end);
+}
+
+static void up_on_data(struct mp_upreq *u, struct mp_str data, bool end)
+{
+    mp_filter_respond_data(filter_of(u), data, end);
+}
+
+static void up_on_trailers(struct mp_upreq *u, struct mp_hdrs *t)
+{
+    mp_filter_respond_trailers(filter_of(u), t);
+}
+
+static void up_on_writable(struct mp_upreq *u)
+{
+    struct mp_filter *f = filter_of(u);
+    struct router *r = router_of(f);
+    if (r->blocked && mp_upreq_queued(u) < f->stream->http->buffer_limit / 2 + 1) {
+        r->blocked = false;
+        mp_filter_want_request(f, true);
+    }
+}
+
+static void up_on_end(struct mp_upreq *u, enum mp_upreq_end why, const char *details)
+{
+    struct mp_filter *f = filter_of(u);
+    router_of(f)->active = false;
+    switch (why) {
+    case MP_UP_COMPLETE:
+        return;
+    case MP_UP_NO_HOST:
+        mp_filter_fail(f, 503, MP_FLAG_NO_HEALTHY_UPSTREAM, MP_STR("no healthy upstream"), details);
+        return;
+    case MP_UP_OVERFLOW:
+        mp_filter_fail(f, 503, MP_FLAG_UPSTREAM_OVERFLOW,
+                       MP_STR("upstream connect error or disconnect/reset before headers. reset "
+                              "reason: overflow"),
+                       details);
+        return;
+    case MP_UP_CONNECT_FAILED:
+        mp_filter_fail(
+            f, 503, MP_FLAG_UPSTREAM_CONNECT_FAILURE,
+            MP_STR(
+                "upstream connect error or disconnect/reset before headers. reset reason: remote "
+                "connection failure"),
+            details);
+        return;
+    case MP_UP_CONNECT_TIMEOUT:
+        mp_filter_fail(f, 503, MP_FLAG_UPSTREAM_CONNECT_FAILURE,
+                       MP_STR("upstream connect error or disconnect/reset before headers. reset "
+                              "reason: connection "
+                              "timeout"),
+                       details);
+        return;
+    case MP_UP_RESET:
+        mp_filter_fail(f, 503, MP_FLAG_UPSTREAM_RESET,
+                       MP_STR("upstream connect error or disconnect/reset before headers. reset "
+                              "reason: remote reset"),
+                       details);
+        return;
+    case MP_UP_CLOSED:
+        mp_filter_fail(f, 503, MP_FLAG_UPSTREAM_CLOSED,
+                       MP_STR("upstream connect error or disconnect/reset before headers. reset "
+                              "reason: connection "
+                              "termination"),
+                       details);
+        return;
+    case MP_UP_PROTOCOL_ERROR:
+        mp_filter_fail(f, 502, MP_FLAG_UPSTREAM_PROTOCOL,
+                       MP_STR("upstream connect error or disconnect/reset before headers. reset "
+                              "reason: protocol error"),
+                       details);
+        return;
+    case MP_UP_NOMEM:
+        mp_filter_fail(f, 503, MP_FLAG_OVERLOAD, MP_STR(""), details);
+        return;
+    }
+}
+
+static bool up_wants_response(const struct mp_upreq *u)
+{
+    return mp_filter_response_wanted(filter_of((struct mp_upreq *)(uintptr_t)u));
+}
+
+static struct mp_arena *up_arena(struct mp_upreq *u)
+{
+    return &filter_of(u)->stream->arena;
+}
+
+static const struct mp_upreq_ops up_ops = {
+    .on_host = up_on_host,
+    .on_1xx = up_on_1xx,
+    .on_headers = up_on_headers,
+    .on_data = up_on_data,
+    .on_trailers = up_on_trailers,
+    .on_writable = up_on_writable,
+    .on_end = up_on_end,
+    .wants_response = up_wants_response,
+    .arena = up_arena,
+};
+
+static void on_response_writable(struct mp_filter *f)
+{
+    struct router *r = router_of(f);
+    if (r->active) {
+        mp_upreq_read_on(&r->up);
+    }
+}
+
+static void on_deadline(struct mp_filter *f)
+{
+    struct router *r = router_of(f);
+    if (r->cluster != NULL) {
+        mp_stat_inc(mp_cluster_stats(r->cluster), MP_ST_CLUSTER_RQ_TIMEOUT);
+    }
+    mp_filter_fail(f, 504, MP_FLAG_UPSTREAM_TIMEOUT, MP_STR("upstream request timeout"),
+                   "response_timeout");
+}
+
+static void on_end(struct mp_filter *f)
+{
+    struct router *r = router_of(f);
+    if (r->active) {
+        r->active = false;
+        mp_upreq_cancel(&r->up);
+    }
+}
+
+const struct mp_filter_type mp_filter_router = {
+    .name = "envoy.filters.http.router",
+    .state_size = sizeof(struct router),
+    .on_request_headers = on_request_headers,
+    .on_request_data = on_request_data,
+    .on_request_trailers = on_request_trailers,
+    .on_response_writable = on_response_writable,
+    .on_deadline = on_deadline,
+    .on_end = on_end,
+};

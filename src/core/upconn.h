@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* A connection to an upstream host, carrying one HTTP/1 request at a time. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/timerwheel.h"
+#include "codec/chunk.h"
+#include "core/chan.h"
+#include "core/cluster.h"
+#include "core/upstream.h"
+
+#define MP_UPCONN_MAGIC 0x6d705563u /* "mpUc" */
+
+enum mp_upconn_state { MP_UPCONN_CONNECTING, MP_UPCONN_IDLE, MP_UPCONN_BUSY, MP_UPCONN_CLOSED };
+
+struct mp_upconn {
+    uint32_t magic;
+    uint8_t state; /* enum mp_upconn_state */
+    uint8_t body;  /* enum mp_body_kind of the response, or MP_BODY_IN_TRAILERS */
+    bool keep_alive;
+    bool in_read;
+    uint8_t n_1xx;
+    struct mp_core_worker *cw;
+    struct mp_host_local *host;
+    struct mp_upreq *req;  /* BUSY */
+    struct mp_chan ch;
+    struct mp_list link;
+    struct mp_timer timer; /* connecting: timeout; idle: idle timeout */
+    char *in;              /* input kept: a part of a head or of trailers */
+    uint32_t in_n, in_cap, scanned, requests;
+    uint64_t body_left;
+    struct mp_chunk_dec dec;
+    uint64_t created_ns;
+};
+
+/* pool.c */
+void mp_upconn_close(struct mp_upconn *uc);
+/* The response is complete: to the pool, or closed when it cannot be used again. */
+void mp_upconn_release(struct mp_upconn *uc, bool reusable);
+/* Ends u: on_end, accounting. u->conn must have been detached. */
+void mp_upreq_finish(struct mp_upreq *u, enum mp_upreq_end why, const char *details);
+/* Connection lost under u. Sends it again on a fresh connection when that is safe. */
+void mp_upreq_conn_lost(struct mp_upreq *u, enum mp_upreq_end why, const char *details);
+void mp_upconn_on_connected(struct mp_upconn *uc, int err);
+
+/* h1_client.c */
+void mp_h1_client_send_head(struct mp_upreq *u);
+void mp_h1_client_send_data(struct mp_upreq *u, struct mp_str data, bool end);
+void mp_h1_client_send_trailers(struct mp_upreq *u);
+void mp_h1_client_read(struct mp_upconn *uc);
+void mp_h1_client_on_ready(struct mp_io *io, unsigned events);

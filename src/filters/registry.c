@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "filters/registry.h"
+
+#include <stddef.h>
+
+#include "core/router.h"
+#include "core/subst.h"
+
+static const struct mp_conf_filter_type *const http_filters[] = {
+    &mp_conf_filter_router,
+    NULL,
+};
+
+const struct mp_conf_registry mp_filters_registry = {
+    .http_filters = http_filters,
+    .check_format = mp_subst_check,
+};

@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* All filters of the product, in one greppable table. */
+#pragma once
+#include "conf/registry.h"
+
+extern const struct mp_conf_registry mp_filters_registry;

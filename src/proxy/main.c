@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* The program marchproxy: options, configuration, threads, signals. Wiring only. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "admin/admin.h"
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "conf/load.h"
+#include "core/access_log.h"
+#include "core/engine.h"
+#include "filters/registry.h"
+#include "io/entropy.h"
+#include "io/open.h"
+#include "io/signal.h"
+#include "io/thread.h"
+#include "proxy/options.h"
+
+#define CONFIG_BYTES_MAX (64 << 20)
+#define WORKERS_MAX      256
+
+struct program {
+    struct mp_options opts;
+    struct mp_engine *engine;
+    struct mp_loop *main_loop;
+    struct mp_loop **loops;
+    struct mp_thread **threads;
+    uint32_t n_workers;
+    struct mp_signals signals;
+    bool draining;
+};
+
+/* ---- configuration ---- */
+
+static void print_diag(const struct mp_diag *diag)
+{
+    struct mp_sb sb;
+    mp_sb_init(&sb, 1 << 20);
+    mp_diag_format(diag, &sb);
+    if (sb.n > 0) {
+        fwrite(sb.p, 1, sb.n, stderr);
+    }
+    mp_sb_fini(&sb);
+}
+
+static mp_err load(const struct mp_options *o, struct mp_diag *diag, struct mp_conf **ret)
+{
+    struct mp_str text;
+    int err = 0;
+    mp_err e = mp_read_file(o->config, CONFIG_BYTES_MAX, &text, &err);
+    if (mp_is_err(e)) {
+        mp_diag_set_file(diag, o->config);
+        return mp_diag_error(diag, (enum mp_err_code)e.code, 0, NULL, "check the path and its permissions", "cannot read: %s",
+                             err != 0 ? strerror(err) : mp_err_text(e));
+    }
+    const struct mp_conf_load_opts lo = {.registry = &mp_filters_registry, .allow_unsupported = o->allow_unsupported,
+                                         .getenv = (const char *(*)(const char *))getenv};
+    e = mp_conf_load_text(text, o->config, &lo, diag, ret);
+    free((char *)(uintptr_t)text.p);
+    return e;
+}
+
+/* ---- workers ---- */
+
+static void run_loop(void *arg)
+{
+    mp_loop_run(arg);
+}
+
+static bool make_loops(struct program *p)
+{
+    uint32_t cpus[WORKERS_MAX];
+    uint32_t n_cpus = mp_cpus_allowed(cpus, WORKERS_MAX);
+    p->n_workers = p->opts.concurrency > 0 ? p->opts.concurrency : MP_MAX(n_cpus, 1);
+    p->loops = calloc(p->n_workers, sizeof(*p->loops));
+    p->threads = calloc(p->n_workers, sizeof(*p->threads));
+    MP_ASSERT(p->loops != NULL);
+    MP_ASSERT(p->threads != NULL);
+    p->main_loop = mp_loop_new();
+    for (uint32_t i = 0; i < p->n_workers; i++) {
+        p->loops[i] = mp_loop_new();
+        if (p->loops[i] == NULL) {
+            return false;
+        }
+    }
+    return p->main_loop != NULL;
+}
+
+static mp_err start_workers(struct program *p)
+{
+    uint32_t cpus[WORKERS_MAX];
+    uint32_t n_cpus = mp_cpus_allowed(cpus, WORKERS_MAX);
+    for (uint32_t i = 0; i < p->n_workers; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "worker-%u", i);
+        /* Pinned when each worker can have a CPU of its own. */
+        int cpu = p->n_workers <= n_cpus ? (int)cpus[i] : -1;
+        MP_TRY(mp_thread_start(name, cpu, run_loop, p->loops[i], &p->threads[i]));
+    }
+    return MP_OK;
+}
+
+/* ---- signals ---- */
+
+static void on_drained(void *arg)
+{
+    struct program *p = arg;
+    mp_engine_stop(p->engine);
+}
+
+static void on_signal(void *arg, int signo, int sender_pid)
+{
+    struct program *p = arg;
+    if (signo == SIGUSR1) {
+        mp_alog_set_reopen(p->engine->alogs);
+        return;
+    }
+    if (p->draining) {
+        mp_log(MP_LOG_WARNING, "stopping at once", kv_i64("signal", signo));
+        mp_engine_stop(p->engine);
+        return;
+    }
+    mp_log(MP_LOG_INFO, "stopping: draining connections", kv_i64("signal", signo), kv_i64("sender", sender_pid),
+           kv_u64("drain_time_s", p->opts.drain_time_s));
+    p->draining = true;
+    mp_engine_drain(p->engine, (uint64_t)p->opts.drain_time_s * 1000, on_drained, p);
+}
+
+/* ---- the program ---- */
+
+static bool set_log(const struct mp_options *o)
+{
+    const char *name = o->log_level != NULL ? o->log_level : getenv("LOGLEVEL");
+    enum mp_log_level level = MP_LOG_INFO;
+    if (name != NULL && name[0] != '\0' && !mp_log_level_parse(mp_str_c(name), &level)) {
+        fprintf(stderr, "marchproxy: log level '%s' is unknown: use trace, debug, info, warning, error, critical or off\n",
+                name);
+        return false;
+    }
+    mp_log_set_level(level);
+    mp_log_set_json(o->log_json);
+    return true;
+}
+
+/* All the descriptors that we may have; returns the limit. */
+static uint64_t raise_fd_limit(void)
+{
+    struct rlimit rl;
+    if (getrlimit(RLIMIT_NOFILE, &rl) != 0) {
+        return 0;
+    }
+    if (rl.rlim_cur < rl.rlim_max) {
+        rl.rlim_cur = rl.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &rl);
+        (void)getrlimit(RLIMIT_NOFILE, &rl);
+    }
+    return rl.rlim_cur;
+}
+
+static void on_published(void *arg, uint64_t generation)
+{
+    struct program *p = arg;
+    mp_log(MP_LOG_INFO, "configuration is live", kv_u64("generation", generation),
+           kv_u64("listeners", p->engine->snap->n_listeners), kv_u64("clusters", p->engine->snap->n_clusters),
+           kv_u64("connections_max", p->engine->connections_max));
+}
+
+static int serve(struct program *p, struct mp_conf *conf, struct mp_diag *diag)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGUSR1, 0};
+    if (!make_loops(p)) {
+        fprintf(stderr, "marchproxy: cannot create an event loop: %s\n", strerror(errno));
+        return 1;
+    }
+    const struct mp_engine_opts eo = {.n_workers = p->n_workers, .loops = p->loops, .main_loop = p->main_loop,
+                                      .seed = mp_entropy_u64(), .registry = &mp_filters_registry,
+                                      .admin_http = mp_admin_http(), .threaded_log = true,
+                                      .fd_limit = raise_fd_limit(), .on_published = on_published, .arg = p};
+    struct mp_snapshot *snap;
+    if (mp_is_err(mp_signals_open(&p->signals, p->main_loop, signals, on_signal, p)) ||
+        mp_is_err(mp_engine_new(&eo, &p->engine))) {
+        fprintf(stderr, "marchproxy: cannot start: %s\n", strerror(errno));
+        return 1;
+    }
+    mp_admin_bind(p->engine);
+    if (mp_is_err(mp_engine_build(p->engine, conf, diag, &snap)) ||
+        mp_is_err(mp_engine_apply(p->engine, snap, diag))) {
+        print_diag(diag);
+        return 1;
+    }
+    mp_log(MP_LOG_INFO, "marchproxy starts", kv_c("version", MP_VERSION), kv_u64("workers", p->n_workers),
+           kv_u64("fd_limit", eo.fd_limit));
+    if (mp_is_err(start_workers(p))) {
+        fprintf(stderr, "marchproxy: cannot start a thread: %s\n", strerror(errno));
+        return 1;
+    }
+    mp_loop_run(p->main_loop);
+    for (uint32_t i = 0; i < p->n_workers; i++) {
+        mp_thread_join(p->threads[i]);
+    }
+    mp_signals_close(&p->signals, p->main_loop);
+    mp_engine_free(p->engine);
+    for (uint32_t i = 0; i < p->n_workers; i++) {
+        mp_loop_free(p->loops[i]);
+    }
+    mp_loop_free(p->main_loop);
+    free(p->loops);
+    free(p->threads);
+    mp_log(MP_LOG_INFO, "marchproxy has stopped");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct program p = {0};
+    switch (mp_options_parse(argc, argv, &p.opts)) {
+    case MP_OPTIONS_EXIT_OK:
+        return 0;
+    case MP_OPTIONS_EXIT_USAGE:
+        return 2;
+    case MP_OPTIONS_RUN:
+        break;
+    }
+    if (!set_log(&p.opts)) {
+        return 2;
+    }
+    mp_hash_set_key(mp_entropy_u64(), mp_entropy_u64());
+    struct mp_diag diag;
+    struct mp_conf *conf;
+    mp_diag_init(&diag, p.opts.config);
+    if (mp_is_err(load(&p.opts, &diag, &conf))) {
+        print_diag(&diag);
+        mp_diag_fini(&diag);
+        return 1;
+    }
+    print_diag(&diag); /* warnings */
+    int rc = 0;
+    if (p.opts.validate) {
+        printf("configuration '%s' OK\n", p.opts.config);
+        mp_conf_free(conf);
+    } else {
+        rc = serve(&p, conf, &diag);
+    }
+    mp_diag_fini(&diag);
+    return rc;
+}

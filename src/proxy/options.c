@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "proxy/options.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+
+#define WORKERS_MAX  256
+#define DRAIN_S_MAX  86400
+
+static const char help[] =
+    "Usage: marchproxy -c FILE [options]\n"
+    "\n"
+    "  -c, --config FILE        configuration: march.yaml or an Envoy v3 bootstrap (YAML or JSON)\n"
+    "      --config-path FILE   the same\n"
+    "  -t, --mode validate      check the configuration and exit (0: good, 1: refused)\n"
+    "      --allow-unsupported  what the proxy does not act on is a warning instead of an error\n"
+    "      --concurrency N      worker threads (default: one for each CPU this process may use)\n"
+    "  -l, --log-level LEVEL    trace, debug, info, warning, error, critical or off (default: $LOGLEVEL, info)\n"
+    "      --log-format FORMAT  text or json (default: text)\n"
+    "      --drain-time-s N     seconds that open requests are given on SIGTERM (default: 30)\n"
+    "  -V, --version            print the version\n"
+    "  -h, --help               print this text\n"
+    "\n"
+    "Signals: SIGTERM and SIGINT stop gracefully (a second one at once), SIGUSR1 reopens log files.\n";
+
+enum { OPT_MODE = 256, OPT_CONCURRENCY, OPT_ALLOW, OPT_LOG_FORMAT, OPT_DRAIN };
+
+static const struct option long_options[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"config-path", required_argument, NULL, 'c'},
+    {"mode", required_argument, NULL, OPT_MODE},
+    {"allow-unsupported", no_argument, NULL, OPT_ALLOW},
+    {"concurrency", required_argument, NULL, OPT_CONCURRENCY},
+    {"log-level", required_argument, NULL, 'l'},
+    {"log-format", required_argument, NULL, OPT_LOG_FORMAT},
+    {"drain-time-s", required_argument, NULL, OPT_DRAIN},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+static bool number(const char *name, const char *text, uint64_t min, uint64_t max, uint32_t *ret)
+{
+    uint64_t v;
+    if (mp_is_err(mp_str_to_u64(mp_str_c(text), &v)) || v < min || v > max) {
+        fprintf(stderr, "marchproxy: --%s %s: must be a number from %llu to %llu\n", name, text,
+                (unsigned long long)min, (unsigned long long)max);
+        return false;
+    }
+    *ret = (uint32_t)v;
+    return true;
+}
+
+static bool word(const char *name, const char *text, const char *a, const char *b)
+{
+    if (strcmp(text, a) == 0 || strcmp(text, b) == 0) {
+        return true;
+    }
+    fprintf(stderr, "marchproxy: --%s %s: must be %s or %s\n", name, text, a, b);
+    return false;
+}
+
+static bool take(int opt, struct mp_options *o)
+{
+    switch (opt) {
+    case 'c':
+        o->config = optarg;
+        return true;
+    case 't':
+        o->validate = true;
+        return true;
+    case 'l':
+        o->log_level = optarg;
+        return true;
+    case OPT_MODE:
+        o->validate = strcmp(optarg, "validate") == 0;
+        return word("mode", optarg, "validate", "serve");
+    case OPT_ALLOW:
+        o->allow_unsupported = true;
+        return true;
+    case OPT_LOG_FORMAT:
+        o->log_json = strcmp(optarg, "json") == 0;
+        return word("log-format", optarg, "text", "json");
+    case OPT_CONCURRENCY:
+        return number("concurrency", optarg, 1, WORKERS_MAX, &o->concurrency);
+    case OPT_DRAIN:
+        return number("drain-time-s", optarg, 0, DRAIN_S_MAX, &o->drain_time_s);
+    default:
+        fprintf(stderr, "Try 'marchproxy --help'.\n");
+        return false;
+    }
+}
+
+enum mp_options_result mp_options_parse(int argc, char **argv, struct mp_options *ret)
+{
+    *ret = (struct mp_options){.drain_time_s = 30};
+    int opt;
+    while ((opt = getopt_long(argc, argv, "c:tl:Vh", long_options, NULL)) != -1) {
+        if (opt == 'h') {
+            fputs(help, stdout);
+            return MP_OPTIONS_EXIT_OK;
+        }
+        if (opt == 'V') {
+            printf("marchproxy %s\n", MP_VERSION);
+            return MP_OPTIONS_EXIT_OK;
+        }
+        if (!take(opt, ret)) {
+            return MP_OPTIONS_EXIT_USAGE;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "marchproxy: unexpected argument '%s'\nTry 'marchproxy --help'.\n", argv[optind]);
+        return MP_OPTIONS_EXIT_USAGE;
+    }
+    if (ret->config == NULL) {
+        fprintf(stderr, "marchproxy: no configuration given: use -c FILE\nTry 'marchproxy --help'.\n");
+        return MP_OPTIONS_EXIT_USAGE;
+    }
+    return MP_OPTIONS_RUN;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* The command line. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mp_options {
+    const char *config;      /* -c */
+    bool validate;           /* -t, --mode validate */
+    bool allow_unsupported;
+    bool log_json;
+    uint32_t concurrency;    /* 0: one worker for each allowed CPU */
+    const char *log_level;   /* NULL: LOGLEVEL, else info */
+    uint32_t drain_time_s;   /* how long open requests may take after SIGTERM; default 30 */
+};
+enum mp_options_result { MP_OPTIONS_RUN, MP_OPTIONS_EXIT_OK, MP_OPTIONS_EXIT_USAGE };
+/* Prints help, version and errors itself. */
+enum mp_options_result mp_options_parse(int argc, char **argv, struct mp_options *ret);
