@@ -26,7 +26,7 @@ start() {
     setpriv --pdeathsig TERM -- setsid "$@" &
     pids+=($!)
 }
-# The proxy goes first, so that its requests in flight still have upstreams. 10 s are enough, or it is killed.
+# The proxy goes first, so that its requests in flight still have upstreams. It drains for at most 5 s; after 10 s it is killed.
 # shellcheck disable=SC2317  # reached through the traps
 stop() {
     trap '' INT TERM HUP
@@ -46,7 +46,7 @@ trap stop EXIT
 
 start /usr/bin/python3 tools/demo_upstream.py --name one --port "${upstream_ports[0]}" >/dev/null
 start /usr/bin/python3 tools/demo_upstream.py --name two --port "${upstream_ports[1]}" >/dev/null
-start "$program" -c "$config"
+start "$program" -c "$config" --drain-time-s 5
 proxy_pid=${pids[2]}
 
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
