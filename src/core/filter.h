@@ -30,6 +30,7 @@
 #include "codec/hdr.h"
 #include "conf/registry.h"
 
+struct mp_conf_header_match;
 struct mp_stream;
 struct mp_route;
 
@@ -138,6 +139,8 @@ unsigned mp_filter_response_status(const struct mp_filter *f);
 bool mp_filter_server_draining(const struct mp_filter *f);
 /* Forgets the route that was chosen; the next look chooses again. */
 void mp_filter_clear_route(struct mp_filter *f);
+/* All conditions hold. Regular expressions are not for filters: refuse MP_MATCH_REGEX when parsing. */
+bool mp_filter_headers_match(const struct mp_conf_header_match *list, uint32_t n, const struct mp_req_head *h);
 /* Text address without port of the client, after trusted hops; valid for the stream's life. */
 struct mp_str mp_filter_client_ip(const struct mp_filter *f);
 /* Wakes the filter on its worker after ms; one timer per instance; 0 cancels. */

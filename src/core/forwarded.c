@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "codec/hdr.h"
+#include "codec/uri.h"
 #include "core/conn.h"
 #include "core/snapshot.h"
 #include "core/stream.h"
@@ -91,10 +92,52 @@ static mp_err request_id(struct mp_stream *s)
                  : mp_hdrs_add_id(h, MP_HDR_X_REQUEST_ID, mp_str(p, 36));
 }
 
+static void drop_underscores(struct mp_hdrs *h)
+{
+    for (uint16_t i = 0; i < h->n; i++) {
+        if (h->v[i].name_n > 0 && memchr(h->v[i].name, '_', h->v[i].name_n) != NULL) {
+            mp_hdrs_remove(h, &h->v[i]);
+        }
+    }
+}
+
+/* strip_any_host_port, strip_trailing_host_dot: for routing and for the upstream. */
+static mp_err clean_authority(struct mp_stream *s)
+{
+    const struct mp_conf_http *hc = s->http->conf;
+    struct mp_str host = s->req.authority;
+    unsigned port;
+    struct mp_str name;
+    if (!mp_authority_parse(host, &name, &port)) {
+        return MP_OK; /* empty, in HTTP/1.0 */
+    }
+    struct mp_str rest = mp_str(name.p + name.n, hc->strip_any_port ? 0 : host.n - name.n);
+    if (hc->strip_trailing_dot && name.n > 1 && name.p[name.n - 1] == '.') {
+        name.n--;
+    }
+    if (name.n + rest.n == host.n) {
+        return MP_OK;
+    }
+    char *p = mp_arena_bytes(&s->arena, name.n + rest.n);
+    if (p == NULL) {
+        return MP_FAIL(LIMIT);
+    }
+    memcpy(p, name.p, name.n);
+    memcpy(p + name.n, rest.p, rest.n);
+    s->req.authority = mp_str(p, name.n + rest.n);
+    return MP_OK;
+}
+
 mp_err mp_forwarded_request(struct mp_stream *s)
 {
     const struct mp_conf_http *hc = s->http->conf;
     struct mp_hdrs *h = &s->req.hdrs;
+    if (hc->underscores == MP_UNDERSCORE_DROP) {
+        drop_underscores(h);
+    }
+    if (hc->strip_any_port || hc->strip_trailing_dot) {
+        MP_TRY(clean_authority(s));
+    }
     h->max = UINT16_MAX; /* our own additions do not count against the client's limit */
     if (hc->use_remote_address) {
         if (hc->xff_trusted_hops > 0) {

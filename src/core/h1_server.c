@@ -137,6 +137,9 @@ static bool fill_request(struct mp_stream *s, const struct mp_h1_request *r, con
     s->req.method_name = moved[0];
     s->req.path = moved[1];
     s->req.authority = moved[2];
+    if (s->req.authority.n == 0) {
+        s->req.authority = s->http->conf->default_host_http10;
+    }
     s->req.scheme = MP_STR("http");
     s->req.has_content_length = r->has_content_length;
     s->req.content_length = r->content_length;
@@ -153,6 +156,11 @@ static enum mp_h1_status check_head(const struct mp_conn *c, const struct mp_h1_
     }
     if (r->form == MP_TARGET_ABSOLUTE && !hc->allow_absolute_url) {
         return MP_H1_ERR_BAD_TARGET;
+    }
+    for (uint16_t i = 0; hc->underscores == MP_UNDERSCORE_REJECT && i < r->n_fields; i++) {
+        if (memchr(c->cw->fields[i].name, '_', c->cw->fields[i].name_n) != NULL) {
+            return MP_H1_ERR_BAD_NAME;
+        }
     }
     return MP_H1_OK;
 }

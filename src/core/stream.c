@@ -212,16 +212,16 @@ void mp_stream_on_headers(struct mp_stream *s, bool end)
     }
     mp_stream_touch(s);
     mp_stream_arm(s);
-    if (!mp_chain_new(s)) {
-        mp_stat_inc(s->stats, MP_ST_HTTP_RQ_OVERLOAD);
-        mp_stream_abort(s, MP_FLAG_OVERLOAD, "overload");
-        return;
-    }
     if (!normalise_path(s)) {
         return;
     }
     if (mp_is_err(mp_forwarded_request(s))) {
         mp_stream_local_reply(s, 431, NULL, MP_STR(""), 0, "request_headers_too_large");
+        return;
+    }
+    if (!mp_chain_new(s)) {
+        mp_stat_inc(s->stats, MP_ST_HTTP_RQ_OVERLOAD);
+        mp_stream_abort(s, MP_FLAG_OVERLOAD, "overload");
         return;
     }
     if (hc->body_bytes_max > 0 && s->req.has_content_length && s->req.content_length > hc->body_bytes_max) {
@@ -424,6 +424,11 @@ void mp_stream_local_reply(struct mp_stream *s, unsigned status, const struct mp
     }
     s->response_flags |= flags;
     s->details = details;
+    if (s->n_filters == 0 && !s->route_known) {
+        /* Refused before a route was looked for: the filters see the answer all the same. */
+        s->route_known = true;
+        (void)mp_chain_new(s);
+    }
     struct mp_resp_head *h = s->resp_started || s->local_reply ? NULL : mp_arena_zalloc(&s->arena, sizeof(*h));
     if (h == NULL || !build_reply(s, h, status, headers, body)) {
         mp_stream_abort(s, flags, details);
@@ -455,32 +460,4 @@ struct mp_str mp_stream_client_ip(struct mp_stream *s)
         s->client_ip = (char *)(uintptr_t)copy.p;
     }
     return mp_str_c(s->client_ip);
-}
-
-size_t mp_response_flags_format(uint32_t flags, char *out, size_t cap)
-{
-    static const char *const names[] = {
-#define MP_FLAG(token, name, text) name,
-#include "core/response_flag.def"
-#undef MP_FLAG
-    };
-    size_t n = 0;
-    for (unsigned i = 0; i < MP_FLAG_BITS; i++) {
-        if ((flags >> i & 1) == 0) {
-            continue;
-        }
-        size_t len = strlen(names[i]);
-        if (n + len + 1 > cap) {
-            break;
-        }
-        if (n > 0) {
-            out[n++] = ',';
-        }
-        memcpy(out + n, names[i], len);
-        n += len;
-    }
-    if (n == 0 && cap > 0) {
-        out[n++] = '-';
-    }
-    return n;
 }

@@ -5,8 +5,10 @@
 
 #include "core/router.h"
 #include "core/subst.h"
+#include "filters/http/health_check.h"
 
 static const struct mp_conf_filter_type *const http_filters[] = {
+    &mp_conf_filter_health_check,
     &mp_conf_filter_router,
     NULL,
 };

@@ -171,6 +171,36 @@ static void on_published(void *arg, uint64_t generation)
            kv_u64("connections_max", p->engine->connections_max));
 }
 
+/* -t: compiles everything that serving would compile, and opens no socket. */
+static int validate(struct program *p, struct mp_conf *conf, struct mp_diag *diag)
+{
+    p->opts.concurrency = 1;
+    if (!make_loops(p)) {
+        return 1;
+    }
+    const struct mp_engine_opts eo = {.n_workers = 1, .loops = p->loops, .main_loop = p->main_loop, .seed = 1,
+                                      .registry = &mp_filters_registry, .admin_http = mp_admin_http()};
+    struct mp_snapshot *snap = NULL;
+    mp_err err = mp_engine_new(&eo, &p->engine);
+    if (!mp_is_err(err)) {
+        err = mp_engine_build(p->engine, conf, diag, &snap);
+    }
+    if (snap != NULL) {
+        mp_snapshot_unref(snap);
+    }
+    print_diag(diag);
+    mp_engine_free(p->engine);
+    mp_loop_free(p->loops[0]);
+    mp_loop_free(p->main_loop);
+    free(p->loops);
+    free(p->threads);
+    if (mp_is_err(err)) {
+        return 1;
+    }
+    printf("configuration '%s' OK\n", p->opts.config);
+    return 0;
+}
+
 static int serve(struct program *p, struct mp_conf *conf, struct mp_diag *diag)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGUSR1, 0};
@@ -194,6 +224,7 @@ static int serve(struct program *p, struct mp_conf *conf, struct mp_diag *diag)
         print_diag(diag);
         return 1;
     }
+    print_diag(diag); /* warnings */
     mp_log(MP_LOG_INFO, "marchproxy starts", kv_c("version", MP_VERSION), kv_u64("workers", p->n_workers),
            kv_u64("fd_limit", eo.fd_limit));
     if (mp_is_err(start_workers(p))) {
@@ -239,14 +270,7 @@ int main(int argc, char **argv)
         mp_diag_fini(&diag);
         return 1;
     }
-    print_diag(&diag); /* warnings */
-    int rc = 0;
-    if (p.opts.validate) {
-        printf("configuration '%s' OK\n", p.opts.config);
-        mp_conf_free(conf);
-    } else {
-        rc = serve(&p, conf, &diag);
-    }
+    int rc = p.opts.validate ? validate(&p, conf, &diag) : serve(&p, conf, &diag);
     mp_diag_fini(&diag);
     return rc;
 }
