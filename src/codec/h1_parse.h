@@ -3,7 +3,12 @@
  *
  * The caller gives the bytes it has; when the head is not complete it gets MP_H1_MORE and calls
  * again with the same bytes plus new ones and the same *scanned, so that a head that drips in costs
- * linear time. The buffer is written to: header names are lowered in place, obs-text is kept as is.
+ * linear time. *scanned is 0 for a new head; it may stay anything after another outcome. The buffer
+ * is written to: header names are lowered in place, obs-text is kept as is.
+ *
+ * A fault is reported as soon as it is seen in the first call. While a head drips in, control
+ * characters and bare line ends are reported at once, other faults with the end of the head or its
+ * limit.
  *
  * What is refused (each reason is one enum value, one counter and one line in the tests): CL and TE
  * together, several or odd Content-Length values, a Transfer-Encoding other than exactly "chunked",
@@ -11,7 +16,9 @@
  * control characters, a head that starts with blank lines (more than one CRLF), a missing or
  * repeated Host in HTTP/1.1, a Host that is not a valid authority or differs from the absolute-form
  * target's, an unknown version, a target in no known form, too many fields, too many bytes,
- * HTTP/0.9.
+ * HTTP/0.9. Beyond the RFC: HTAB around the value of Content-Length or Transfer-Encoding (peers
+ * read it differently), CONNECT with a body, 1xx with framing fields, more than 16 Connection
+ * options that are not close, keep-alive or upgrade.
  */
 #pragma once
 #include <stdbool.h>
@@ -77,8 +84,9 @@ struct mp_h1_response {
     unsigned status; /* 100-599 (RFC 9110 15: others are refused) */
     struct mp_str reason;
     uint8_t minor;
-    bool keep_alive;
-    bool upgrade;
+    bool keep_alive; /* false as well when the body ends with the connection, or for a 204 with
+                        framing */
+    bool upgrade;    /* 101 with Connection: upgrade and an Upgrade field (not h2c) */
     enum mp_body_kind body; /* for the request's method, 1xx, 204, 304 considered */
     uint64_t content_length;
     bool has_content_length; /* also set for HEAD and 304, where no body follows */

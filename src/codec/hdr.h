@@ -35,8 +35,9 @@ struct mp_hdr {
 };
 _Static_assert(sizeof(struct mp_hdr) == 24, "header entries are copied in bulk");
 
-#define MP_HDR_F_HOP 1 /* hop-by-hop: named in Connection or one of the fixed set; not forwarded \
-                        */
+#define MP_HDR_F_HOP                                                            \
+    1 /* hop-by-hop: named in Connection or one of the fixed set; not forwarded \
+       */
 
 struct mp_hdrs {
     struct mp_hdr *v;

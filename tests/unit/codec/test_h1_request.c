@@ -112,6 +112,19 @@ static void test_fields(void)
     T_EQ(p.n - p.used, 4);
 }
 
+/* Only the name is lowered, however close its value is. */
+static void test_values_keep_their_case(void)
+{
+    T_EQ(parse("GET / HTTP/1.1\r\nHost:A.EXAMPLE\r\nA:B\r\nTE:ABCDEFGHIJKLMNOP\r\nX-Abc: XYZ: "
+               "W\r\n\r\n"),
+         MP_H1_OK);
+    static const char *const want[] = {"A.EXAMPLE", "B", "ABCDEFGHIJKLMNOP", "XYZ: W"};
+    T_EQ(p.n_fields, MP_COUNTOF(want));
+    for (size_t i = 0; i < MP_COUNTOF(want); i++) {
+        T_OK(eq(mp_hdr_value(&p.f[i]), want[i]));
+    }
+}
+
 /* Each known name gets its id, in any case and wherever it lies before the end of the buffer. */
 static void test_every_known_name(void)
 {
@@ -447,6 +460,7 @@ int main(void)
 {
     T_RUN(test_request_line);
     T_RUN(test_fields);
+    T_RUN(test_values_keep_their_case);
     T_RUN(test_every_known_name);
     T_RUN(test_body);
     T_RUN(test_connection);
