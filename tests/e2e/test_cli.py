@@ -17,7 +17,7 @@ def test_help_names_every_option():
     code, out, err = run_once("--help")
     assert code == 0 and err == ""
     for option in ("-c", "-t", "--mode", "--concurrency", "--log-level", "--allow-unsupported",
-                   "--version", "--help"):
+                   "--drain-time-s", "--version", "--help"):
         assert option in out
 
 
@@ -26,6 +26,8 @@ def test_help_names_every_option():
     (["--concurrency", "many", "-c", "/dev/null"], "many"),
     (["--concurrency", "-1", "-c", "/dev/null"], "-1"),
     (["--log-level", "loud", "-c", "/dev/null"], "loud"), (["stray"], "stray"),
+    (["--concurrency", "0", "-c", "/dev/null"], "0"), (["--concurrency", "257", "-c", "x"], "257"),
+    (["--drain-time-s", "86401", "-c", "x"], "86401"), (["--log-format", "xml", "-c", "x"], "xml"), ([], "-c"),
 ])
 def test_wrong_usage(args, word):
     code, out, err = run_once(*args)

@@ -90,6 +90,19 @@ def test_stop_is_bounded_by_a_stuck_request(make):
         assert p.process.wait(20) == 0
 
 
+def test_drain_time_bounds_the_stop(make):
+    o = make.origin(handler=lambda conn: (conn.request(), conn.wait_closed(20)))
+    p = make.proxy(o, route={"timeout": "0s"}, drain_s=1)
+    with p.connect() as c:
+        c.ask()
+        o.wait_requests(1)
+        start = time.monotonic()
+        p.signal(signal.SIGTERM)
+        assert p.process.wait(10) == 0
+        assert 0.8 <= time.monotonic() - start < 4
+        c.drain()
+
+
 def test_stop_under_load(make):
     """Answers that arrive are whole; what is cut was cut between requests or not begun."""
     p = make.proxy(make.origin(), concurrency=2)
