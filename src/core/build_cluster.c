@@ -45,7 +45,7 @@ static mp_err endpoint_addr(const struct mp_conf_endpoint *e, struct mp_arena *a
     return MP_OK;
 }
 
-mp_err mp_build_endpoints(const struct mp_conf_cluster *conf, struct mp_diag *diag, struct mp_endpoint_set **ret)
+mp_err mp_core_build_endpoints(const struct mp_conf_cluster *conf, struct mp_diag *diag, struct mp_endpoint_set **ret)
 {
     struct mp_endpoint_set *s = calloc(1, sizeof(*s));
     MP_ASSERT(s != NULL);
@@ -74,7 +74,7 @@ mp_err mp_build_endpoints(const struct mp_conf_cluster *conf, struct mp_diag *di
     return MP_OK;
 }
 
-mp_err mp_build_cluster(struct mp_engine *e, const struct mp_conf_cluster *conf, struct mp_conf_holder *holder,
+mp_err mp_core_build_cluster(struct mp_engine *e, const struct mp_conf_cluster *conf, struct mp_conf_holder *holder,
                         struct mp_cluster *old, struct mp_diag *diag, struct mp_cluster **ret)
 {
     if (old != NULL && old->obj.hash == conf->source.hash && conf->source.hash != 0) {
@@ -84,7 +84,7 @@ mp_err mp_build_cluster(struct mp_engine *e, const struct mp_conf_cluster *conf,
     }
     struct mp_endpoint_set *set = NULL;
     if (conf->discovery == MP_CLUSTER_STATIC) {
-        MP_TRY(mp_build_endpoints(conf, diag, &set));
+        MP_TRY(mp_core_build_endpoints(conf, diag, &set));
     }
     struct mp_cluster *c = calloc(1, sizeof(*c));
     MP_ASSERT(c != NULL);

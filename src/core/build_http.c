@@ -101,7 +101,7 @@ static struct mp_listener_shared *listener_shared(struct mp_engine *e, struct mp
     return s;
 }
 
-mp_err mp_build_listener(struct mp_engine *e, const struct mp_conf_listener *conf, struct mp_conf_holder *holder,
+mp_err mp_core_build_listener(struct mp_engine *e, const struct mp_conf_listener *conf, struct mp_conf_holder *holder,
                          struct mp_listener_conf *old, struct mp_diag *diag, struct mp_listener_conf **ret)
 {
     if (old != NULL && old->obj.hash == conf->source.hash && conf->source.hash != 0) {

@@ -530,7 +530,7 @@ static mp_err build_admin(struct mp_engine *e, struct mp_snapshot *s, struct mp_
     l->http = (struct mp_conf_http *)(uintptr_t)e->opts.admin_http;
     l->source.hash = mp_hash_fnv(MP_FNV_SEED + l->addrs[0].port, l->addrs[0].host.p, l->addrs[0].host.n);
     struct mp_listener_conf *old = e->snap != NULL ? e->snap->admin : NULL;
-    return mp_build_listener(e, l, s->holder, old, diag, &s->admin);
+    return mp_core_build_listener(e, l, s->holder, old, diag, &s->admin);
 }
 
 static struct mp_listener_conf *old_listener(const struct mp_engine *e, struct mp_str name)
@@ -560,14 +560,14 @@ static mp_err build_parts(struct mp_engine *e, struct mp_snapshot *s, struct mp_
     index_clusters(e, &old);
     for (uint32_t i = 0; i < conf->n_clusters; i++) {
         const struct mp_conf_cluster *c = &conf->clusters[i];
-        mp_err err = mp_build_cluster(e, c, s->holder, mp_map_get(&old, c->name), diag, &s->clusters[s->n_clusters]);
+        mp_err err = mp_core_build_cluster(e, c, s->holder, mp_map_get(&old, c->name), diag, &s->clusters[s->n_clusters]);
         s->n_clusters += !mp_is_err(err);
         first = mp_is_err(first) ? first : err;
     }
     mp_map_fini(&old);
     for (uint32_t i = 0; i < conf->n_listeners; i++) {
         const struct mp_conf_listener *l = &conf->listeners[i];
-        mp_err err = mp_build_listener(e, l, s->holder, old_listener(e, l->name), diag, &s->listeners[s->n_listeners]);
+        mp_err err = mp_core_build_listener(e, l, s->holder, old_listener(e, l->name), diag, &s->listeners[s->n_listeners]);
         s->n_listeners += !mp_is_err(err);
         first = mp_is_err(first) ? first : err;
     }

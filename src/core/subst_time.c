@@ -5,7 +5,7 @@
 #include "core/subst_int.h"
 
 /* 'q' is a second with a fraction: %E3S. */
-#define LETTERS "YymdeHIMSjaAbBhpZzTFDRntsfuw"
+#define LETTERS "YymdeHIMSjaAbBhpZzTFDRsfuw"
 
 static const char *const day_names[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
                                         "Thursday", "Friday", "Saturday"};
@@ -187,10 +187,6 @@ static void put_clock(struct subst_out *o, const struct subst_time *t, uint64_t 
         return;
     case 'D':
         put_parts(o, "mdy", '/', c);
-        return;
-    case 'n':
-    case 't':
-        put_c(o, t->letter == 'n' ? "\n" : "\t", 1);
         return;
     default:
         put_date(o, t->letter, c);
