@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* The front doors: a file in one of two forms becomes a model. Everything that a person must know is in diag; on
- * failure nothing else remains.
+/* The front doors: a file in one of two forms becomes a model. Everything that a person must know
+ * is in diag; on failure nothing else remains.
  */
 #pragma once
 #include <stdbool.h>
@@ -14,7 +14,9 @@ struct mp_conf_load_opts {
     const char *(*getenv)(const char *name); /* for ${VAR} in march.yaml; NULL: none */
 };
 
-/* text: the file's content. The form is recognised: an Envoy bootstrap has static_resources, dynamic_resources, node or
- * admin.address at the top; a simple file has services, routes or listen. YAML or JSON (a subset of YAML). */
-MP_MUST_USE mp_err mp_conf_load_text(struct mp_str text, const char *file, const struct mp_conf_load_opts *opts,
-                                     struct mp_diag *diag, struct mp_conf **ret);
+/* text: the file's content. The form is recognised: an Envoy bootstrap has static_resources,
+ * dynamic_resources, node or admin.address at the top; a simple file has services, routes or
+ * listen. YAML or JSON (a subset of YAML). */
+MP_MUST_USE mp_err mp_conf_load_text(struct mp_str text, const char *file,
+                                     const struct mp_conf_load_opts *opts, struct mp_diag *diag,
+                                     struct mp_conf **ret);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* The configuration as plain structs: what from_envoy makes of Envoy v3 messages, with every default filled
- * in and every reference resolved to an index or a name. Nothing here is compiled (regexes, TLS contexts,
- * tables): that is core/build_*.c. All memory belongs to the arena of struct mp_conf; text is NUL-terminated.
+/* The configuration as plain structs: what from_envoy makes of Envoy v3 messages, with every
+ * default filled in and every reference resolved to an index or a name. Nothing here is compiled
+ * (regexes, TLS contexts, tables): that is core/build_*.c. All memory belongs to the arena of
+ * struct mp_conf; text is NUL-terminated.
  *
  * Times are milliseconds, sizes bytes. "0: none" means that the timeout or limit is off.
  */
@@ -16,9 +17,9 @@ struct mp_conf_filter_type; /* conf/registry.h */
 
 /* The message an object came from: for /config_dump and for finding out what changed. */
 struct mp_conf_source {
-    const char *type;      /* "envoy.config.cluster.v3.Cluster" */
-    struct mp_str packed;  /* serialised message */
-    uint64_t hash;         /* FNV of packed */
+    const char *type;     /* "envoy.config.cluster.v3.Cluster" */
+    struct mp_str packed; /* serialised message */
+    uint64_t hash;        /* FNV of packed */
 };
 
 /* An address as configured; names are allowed only where a resolver follows. */
@@ -30,9 +31,14 @@ struct mp_conf_addr {
 };
 
 /* ---- header manipulation ---- */
-enum mp_conf_append { MP_APPEND_IF_EXISTS_OR_ADD, MP_ADD_IF_ABSENT, MP_OVERWRITE_OR_ADD, MP_OVERWRITE_IF_EXISTS };
+enum mp_conf_append {
+    MP_APPEND_IF_EXISTS_OR_ADD,
+    MP_ADD_IF_ABSENT,
+    MP_OVERWRITE_OR_ADD,
+    MP_OVERWRITE_IF_EXISTS
+};
 struct mp_conf_header_add {
-    struct mp_str name; /* lower case, checked */
+    struct mp_str name;  /* lower case, checked */
     struct mp_str value; /* may hold %OPERATORS%; parsed and checked by core/subst */
     enum mp_conf_append action;
     bool keep_empty;
@@ -53,7 +59,15 @@ struct mp_conf_filter_override {
 };
 
 /* ---- matching ---- */
-enum mp_conf_string_match { MP_MATCH_EXACT, MP_MATCH_PREFIX, MP_MATCH_SUFFIX, MP_MATCH_CONTAINS, MP_MATCH_REGEX, MP_MATCH_PRESENT, MP_MATCH_RANGE };
+enum mp_conf_string_match {
+    MP_MATCH_EXACT,
+    MP_MATCH_PREFIX,
+    MP_MATCH_SUFFIX,
+    MP_MATCH_CONTAINS,
+    MP_MATCH_REGEX,
+    MP_MATCH_PRESENT,
+    MP_MATCH_RANGE
+};
 struct mp_conf_header_match { /* also query parameters */
     struct mp_str name;
     enum mp_conf_string_match kind;
@@ -62,17 +76,29 @@ struct mp_conf_header_match { /* also query parameters */
     bool ignore_case, invert, treat_missing_as_empty;
     bool present_value; /* for MP_MATCH_PRESENT */
 };
-enum mp_conf_path_match { MP_PATH_PREFIX, MP_PATH_EXACT, MP_PATH_SEPARATED_PREFIX, MP_PATH_REGEX, MP_PATH_CONNECT };
+enum mp_conf_path_match {
+    MP_PATH_PREFIX,
+    MP_PATH_EXACT,
+    MP_PATH_SEPARATED_PREFIX,
+    MP_PATH_REGEX,
+    MP_PATH_CONNECT
+};
 
 /* ---- routes ---- */
-enum mp_conf_route_action { MP_ROUTE_CLUSTER, MP_ROUTE_WEIGHTED, MP_ROUTE_REDIRECT, MP_ROUTE_DIRECT, MP_ROUTE_NONE };
+enum mp_conf_route_action {
+    MP_ROUTE_CLUSTER,
+    MP_ROUTE_WEIGHTED,
+    MP_ROUTE_REDIRECT,
+    MP_ROUTE_DIRECT,
+    MP_ROUTE_NONE
+};
 struct mp_conf_weighted {
     struct mp_str cluster;
     uint32_t weight;
     struct mp_conf_header_ops headers;
 };
 struct mp_conf_retry { /* acts from the retry issue on; until then n is refused by name */
-    uint32_t on; /* bits, core/retry.h */
+    uint32_t on;       /* bits, core/retry.h */
     uint32_t num_retries;
     uint64_t per_try_timeout_ms;
 };
@@ -90,11 +116,11 @@ struct mp_conf_route {
     struct mp_str cluster;
     struct mp_conf_weighted *weighted;
     uint32_t n_weighted, weight_total;
-    uint64_t timeout_ms;      /* whole response; default 15000; 0: none */
-    uint64_t idle_timeout_ms; /* stream idle; UINT64_MAX: the manager's */
-    struct mp_str prefix_rewrite;     /* empty: none */
-    struct mp_str host_rewrite;       /* empty: none */
-    bool auto_host_rewrite;           /* host of the upstream address (DNS clusters) */
+    uint64_t timeout_ms;          /* whole response; default 15000; 0: none */
+    uint64_t idle_timeout_ms;     /* stream idle; UINT64_MAX: the manager's */
+    struct mp_str prefix_rewrite; /* empty: none */
+    struct mp_str host_rewrite;   /* empty: none */
+    bool auto_host_rewrite;       /* host of the upstream address (DNS clusters) */
     struct mp_str regex_rewrite, regex_substitution;
     /* REDIRECT */
     struct mp_str redirect_host, redirect_path, redirect_prefix, redirect_scheme;
@@ -112,7 +138,8 @@ struct mp_conf_route {
 };
 struct mp_conf_vhost {
     struct mp_str name;
-    struct mp_str *domains; /* lower case; "*", "*.suffix", "prefix.*", exact; no port or with port as given */
+    struct mp_str *
+        domains; /* lower case; "*", "*.suffix", "prefix.*", exact; no port or with port as given */
     uint32_t n_domains;
     struct mp_conf_route *routes;
     uint32_t n_routes;
@@ -140,8 +167,10 @@ struct mp_conf_json_key {
 struct mp_conf_alog {
     enum mp_conf_alog_kind kind;
     struct mp_str path;
-    bool default_json;      /* the eight keys of the default format */
-    struct mp_str text;     /* text format, else empty */
+    bool default_json;  /* the eight keys of the default format */
+    struct mp_str text; /* text format, line ends included; else empty */
+    bool omit_empty; /* an absent value gives nothing instead of "-", a JSON key with it is left out
+                      */
     struct mp_conf_json_key *json;
     uint32_t n_json;
 };
@@ -154,7 +183,13 @@ struct mp_conf_http_filter {
     bool disabled;
 };
 enum mp_conf_codec { MP_CODEC_AUTO, MP_CODEC_HTTP1, MP_CODEC_HTTP2 };
-enum mp_conf_server_header { MP_SERVER_OVERWRITE, MP_SERVER_APPEND_IF_ABSENT, MP_SERVER_PASS_THROUGH };
+/* Request headers with '_' in their name: Proxy_User passes for Proxy-User at some applications. */
+enum mp_conf_underscores { MP_UNDERSCORE_ALLOW, MP_UNDERSCORE_REJECT, MP_UNDERSCORE_DROP };
+enum mp_conf_server_header {
+    MP_SERVER_OVERWRITE,
+    MP_SERVER_APPEND_IF_ABSENT,
+    MP_SERVER_PASS_THROUGH
+};
 struct mp_conf_http {
     struct mp_str stat_prefix;
     enum mp_conf_codec codec;
@@ -164,16 +199,16 @@ struct mp_conf_http {
     struct mp_conf_alog *alogs;
     uint32_t n_alogs;
 
-    struct mp_str server_name;             /* default "marchproxy" */
+    struct mp_str server_name; /* default "marchproxy" */
     enum mp_conf_server_header server_header;
-    bool use_remote_address;               /* default false as Envoy; march.yaml: true */
+    bool use_remote_address; /* default false as Envoy; march.yaml: true */
     uint32_t xff_trusted_hops;
     bool skip_xff_append;
-    bool generate_request_id;              /* default true */
-    bool preserve_request_id;              /* keep x-request-id of outside clients; default false */
+    bool generate_request_id; /* default true */
+    bool preserve_request_id; /* keep x-request-id of outside clients; default false */
     bool always_set_request_id_in_response;
     struct mp_str via;
-    bool suppress_envoy_headers;           /* from the router filter */
+    bool suppress_envoy_headers; /* from the router filter */
     bool strip_any_port, strip_trailing_dot;
 
     /* path policy, codec/uri.h */
@@ -189,15 +224,16 @@ struct mp_conf_http {
     uint64_t drain_timeout_ms;           /* default 5000 */
     uint64_t delayed_close_timeout_ms;   /* default 1000 */
     /* limits */
-    uint32_t head_bytes_max;          /* default 60 KiB */
-    uint16_t fields_max;              /* default 100 */
-    uint32_t requests_per_connection; /* 0: no limit */
-    uint64_t body_bytes_max;          /* 0: no limit */
+    uint32_t head_bytes_max;              /* default 60 KiB */
+    uint16_t fields_max;                  /* default 100 */
+    uint32_t requests_per_connection;     /* 0: no limit */
+    uint64_t body_bytes_max;              /* 0: no limit */
+    enum mp_conf_underscores underscores; /* default allow; reject: 400 */
     /* http1 */
-    bool accept_http10;       /* default true in march.yaml, false in an Envoy file */
+    bool accept_http10; /* default true in march.yaml, false in an Envoy file */
     struct mp_str default_host_http10;
     bool enable_trailers;
-    bool allow_absolute_url;  /* default true */
+    bool allow_absolute_url;   /* default true */
     bool allow_chunked_length; /* must be false: refused otherwise */
 };
 
@@ -207,13 +243,13 @@ struct mp_conf_listener {
     struct mp_str name;
     struct mp_conf_addr *addrs; /* first: address; others: additional_addresses */
     uint32_t n_addrs;
-    struct mp_str stat_prefix;  /* default: the address with '_' for ':' and '.' kept */
-    uint32_t backlog;           /* 0: 4096 */
-    bool reuse_port;            /* default true */
+    struct mp_str stat_prefix; /* default: the address with '_' for ':' and '.' kept */
+    uint32_t backlog;          /* 0: 4096 */
+    bool reuse_port;           /* default true */
     bool freebind;
     bool ip6_only;
-    uint32_t buffer_limit;      /* per connection; default 1 MiB as Envoy, 32 KiB in march.yaml */
-    uint32_t connections_max;   /* 0: no limit of its own */
+    uint32_t buffer_limit;    /* per connection; default 1 MiB as Envoy, 32 KiB in march.yaml */
+    uint32_t connections_max; /* 0: no limit of its own */
     struct mp_conf_http *http;
     size_t line;
 };
@@ -224,8 +260,8 @@ enum mp_conf_lb { MP_LB_ROUND_ROBIN, MP_LB_LEAST_REQUEST, MP_LB_RANDOM };
 struct mp_conf_endpoint {
     struct mp_conf_addr addr;
     struct mp_str hostname;
-    uint32_t weight;   /* >= 1; default 1 */
-    uint32_t priority; /* 0 is best */
+    uint32_t weight;          /* >= 1; default 1 */
+    uint32_t priority;        /* 0 is best */
     bool draining, unhealthy; /* configured health_status */
 };
 struct mp_conf_cluster {
@@ -233,26 +269,26 @@ struct mp_conf_cluster {
     struct mp_str name, alt_stat_name;
     enum mp_conf_discovery discovery;
     enum mp_conf_lb lb;
-    uint8_t dns_family; /* enum mp_dns_family */
+    uint8_t dns_family;      /* enum mp_dns_family */
     uint64_t dns_refresh_ms; /* default 5000 */
     bool respect_dns_ttl;
     struct mp_str dns_servers; /* empty: system */
     struct mp_conf_endpoint *endpoints;
     uint32_t n_endpoints;
-    uint64_t connect_timeout_ms;      /* default 5000 */
-    uint64_t idle_timeout_ms;         /* of pooled connections; default 3600000 */
+    uint64_t connect_timeout_ms; /* default 5000 */
+    uint64_t idle_timeout_ms;    /* of pooled connections; default 3600000 */
     uint64_t max_connection_duration_ms;
-    uint32_t requests_per_connection; /* 0: no limit */
-    uint32_t connections_max;         /* default 1024, whole process */
-    uint32_t pending_max;             /* default 1024, whole process */
-    uint32_t requests_max;            /* default 1024, whole process */
-    uint32_t retries_max;             /* default 3 */
-    uint32_t buffer_limit;            /* per connection */
-    bool http2;                       /* refused until HTTP/2 upstreams exist */
+    uint32_t requests_per_connection;             /* 0: no limit */
+    uint32_t connections_max;                     /* default 1024, whole process */
+    uint32_t pending_max;                         /* default 1024, whole process */
+    uint32_t requests_max;                        /* default 1024, whole process */
+    uint32_t retries_max;                         /* default 3 */
+    uint32_t buffer_limit;                        /* per connection */
+    bool http2;                                   /* refused until HTTP/2 upstreams exist */
     uint32_t ka_idle_s, ka_interval_s, ka_probes; /* TCP keepalive; all 0: off */
-    struct mp_conf_addr source_addr;  /* host empty: none */
-    uint16_t resp_fields_max;         /* default 100 */
-    uint32_t resp_head_bytes_max;     /* default 60 KiB */
+    struct mp_conf_addr source_addr;              /* host empty: none */
+    uint16_t resp_fields_max;                     /* default 100 */
+    uint32_t resp_head_bytes_max;                 /* default 60 KiB */
     size_t line;
 };
 
@@ -274,8 +310,9 @@ struct mp_conf {
     uint32_t n_listeners;
     struct mp_conf_cluster *clusters;
     uint32_t n_clusters;
-    uint64_t stats_flush_interval_ms; /* default 5000 */
-    uint32_t downstream_connections_max; /* whole process; default 50000, lowered to what RLIMIT_NOFILE allows */
+    uint64_t stats_flush_interval_ms;    /* default 5000 */
+    uint32_t downstream_connections_max; /* whole process; default 50000, lowered to what
+                                            RLIMIT_NOFILE allows */
 };
 /* Heap; frees the arena and what parsers allocated in it. Returns NULL. */
 struct mp_conf *mp_conf_free(struct mp_conf *c);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Immutable, reference-counted pieces of a snapshot: a route table, a cluster, an HTTP manager, a listener. Shared
- * between generations when unchanged.
+/* Immutable, reference-counted pieces of a snapshot: a route table, a cluster, an HTTP manager, a
+ * listener. Shared between generations when unchanged.
  *
- * Counting: the snapshot root holds one reference, each worker at most one (taken when the worker first sees the
- * object, given back when it is in the worker's snapshot no more and no stream of the worker pins it). Streams and
- * connections pin through a worker-local count, so that no shared cache line is written on the request path.
+ * Counting: the snapshot root holds one reference, each worker at most one (taken when the worker
+ * first sees the object, given back when it is in the worker's snapshot no more and no stream of
+ * the worker pins it). Streams and connections pin through a worker-local count, so that no shared
+ * cache line is written on the request path.
  */
 #pragma once
 #include <stdbool.h>
@@ -29,10 +30,10 @@ struct mp_obj {
     uint32_t magic;
     uint32_t refs; /* atomic */
     const struct mp_obj_ops *ops;
-    uint64_t hash;              /* of the source; equal hash, name and kind: unchanged */
+    uint64_t hash; /* of the source; equal hash, name and kind: unchanged */
     struct mp_str name;
     uint32_t n_slots;
-    struct mp_obj_slot *slots;  /* one per worker */
+    struct mp_obj_slot *slots; /* one per worker */
 };
 
 /* refs = 1. Slots are allocated on the heap. */

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* Bootstrap: node, admin, runtime, overload, and the lists of listeners and clusters. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "conf/build.h"
+#include "envoy_extensions_resource_monitors_downstream_connections_v3.pb-c.h"
+
+#define DEFAULT_CONNECTIONS 50000
+#define DEFAULT_FLUSH_MS    5000
+
+/* ---- runtime ---- */
+
+/* The runtime keys that act. Each gets a whole number. */
+static bool set_runtime(struct mp_conf_build *b, struct mp_str key, uint32_t value)
+{
+    static const struct mp_str prefix = {"envoy.resource_limits.listener.", 31};
+    static const struct mp_str suffix = {".connection_limit", 17};
+    if (mp_str_eq(key, MP_STR("overload.global_downstream_max_connections"))) {
+        b->conf->downstream_connections_max = value;
+        return true;
+    }
+    if (key.n <= prefix.n + suffix.n || !mp_str_starts(key, prefix) || !mp_str_ends(key, suffix)) {
+        return false;
+    }
+    /* The limit of a listener that does not exist limits nothing, as the layers come before the
+     * listeners. */
+    struct mp_str name = mp_str(key.p + prefix.n, key.n - prefix.n - suffix.n);
+    for (uint32_t i = 0; i < b->conf->n_listeners; i++) {
+        if (mp_str_eq(b->conf->listeners[i].name, name)) {
+            b->conf->listeners[i].connections_max = value;
+        }
+    }
+    return true;
+}
+
+static void build_runtime_value(struct mp_conf_build *b, struct mp_str key,
+                                const Google__Protobuf__Value *v)
+{
+    double d = v->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_NUMBER_VALUE ? v->number_value : -1;
+    uint64_t n;
+    if (v->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE &&
+        !mp_is_err(mp_str_to_u64(mp_str_c(v->string_value), &n)) && n <= UINT32_MAX) {
+        d = (double)n;
+    }
+    bool whole = d >= 0 && d <= UINT32_MAX && d == floor(d);
+    if (!set_runtime(b, key, whole ? (uint32_t)d : 0)) {
+        mp_build_unsupported(b, NULL, "remove it, or use --allow-unsupported to run without it",
+                             "runtime key \"" MP_STR_FMT "\" is not supported", MP_STR_ARG(key));
+    } else if (!whole || d < 1) {
+        (void)mp_build_error(b, NULL, "use 1 or more",
+                             "runtime key \"" MP_STR_FMT "\" needs a whole number",
+                             MP_STR_ARG(key));
+    }
+}
+
+/* Nested maps and dotted keys mean the same. */
+static void build_runtime(struct mp_conf_build *b, struct mp_str prefix,
+                          const Google__Protobuf__Struct *s)
+{
+    for (size_t i = 0; i < s->n_fields; i++) {
+        const Google__Protobuf__Struct__FieldsEntry *e = s->fields[i];
+        struct mp_str key =
+            mp_build_printf(b, MP_STR_FMT "%s%s", MP_STR_ARG(prefix), prefix.n ? "." : "", e->key);
+        size_t mark = mp_build_enter(b, "[\"%s\"]", e->key);
+        if (!e->value) {
+            (void)mp_build_error(b, NULL, NULL, "has no value");
+        } else if (e->value->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_STRUCT_VALUE) {
+            build_runtime(b, key, e->value->struct_value);
+        } else {
+            build_runtime_value(b, key, e->value);
+        }
+        mp_build_leave(b, mark);
+    }
+}
+
+static void build_layers(struct mp_conf_build *b,
+                         const Envoy__Config__Bootstrap__V3__LayeredRuntime *m)
+{
+    for (size_t i = 0; m && i < m->n_layers; i++) {
+        const Envoy__Config__Bootstrap__V3__RuntimeLayer *l = m->layers[i];
+        size_t mark = mp_build_enter(b, "layered_runtime.layers[%zu]", i);
+        if (l->name[0] == '\0') {
+            mp_build_missing(b, "name", NULL, "name is missing");
+        }
+        if (l->layer_specifier_case ==
+            ENVOY__CONFIG__BOOTSTRAP__V3__RUNTIME_LAYER__LAYER_SPECIFIER_STATIC_LAYER) {
+            size_t mark2 = mp_build_enter(b, "static_layer");
+            build_runtime(b, mp_str(NULL, 0), l->static_layer);
+            mp_build_leave(b, mark2);
+        } else {
+            mp_build_missing(b, NULL, "add static_layer", "the layer is empty");
+        }
+        mp_build_leave(b, mark);
+    }
+}
+
+static void build_overload(struct mp_conf_build *b,
+                           const Envoy__Config__Overload__V3__OverloadManager *m)
+{
+    for (size_t i = 0; m && i < m->n_resource_monitors; i++) {
+        size_t mark = mp_build_enter(b, "overload_manager.resource_monitors[%zu]", i);
+        const ProtobufCMessage *any =
+            mp_build_any(b, "typed_config", m->resource_monitors[i]->typed_config);
+        if (any &&
+            any->descriptor ==
+                &envoy__extensions__resource_monitors__downstream_connections__v3__downstream_connections_config__descriptor) {
+            int64_t n =
+                ((const Envoy__Extensions__ResourceMonitors__DownstreamConnections__V3__DownstreamConnectionsConfig
+                      *)any)
+                    ->max_active_downstream_connections;
+            if (n < 1 || n > UINT32_MAX) {
+                (void)mp_build_error(b, "typed_config.max_active_downstream_connections",
+                                     "use 1 or more", "%lld is out of range", (long long)n);
+            } else {
+                b->conf->downstream_connections_max = (uint32_t)n;
+            }
+        } else if (any) {
+            (void)mp_build_error(b, "typed_config", NULL, "%s is not a resource monitor",
+                                 any->descriptor->name);
+        }
+        mp_build_leave(b, mark);
+    }
+}
+
+/* ---- admin ---- */
+
+static void build_admin(struct mp_conf_build *b, const Envoy__Config__Bootstrap__V3__Admin *m)
+{
+    struct mp_conf_admin *a = &b->conf->admin;
+    if (!m) {
+        return;
+    }
+    size_t mark = mp_build_enter(b, "admin");
+    if (m->address) {
+        a->present = mp_build_addr(b, "address", m->address, "use 127.0.0.1", 0, &a->addr);
+    }
+    mp_build_alogs(b, m->access_log, m->n_access_log, &a->alogs, &a->n_alogs);
+    /* The older way, found in many files; mostly to say: none. */
+    if (m->access_log_path[0] && m->n_access_log > 0) {
+        (void)mp_build_error(b, "access_log_path", "keep access_log",
+                             "access_log and access_log_path exclude each other");
+    } else if (m->access_log_path[0] && strcmp(m->access_log_path, "/dev/null") != 0) {
+        a->alogs = mp_build_take(b, 1, sizeof(*a->alogs));
+        a->n_alogs = 1;
+        mp_build_default_alog(b, m->access_log_path, a->alogs);
+    }
+    mp_build_leave(b, mark);
+}
+
+static void build_node(struct mp_conf_build *b, const Envoy__Config__Core__V3__Node *m)
+{
+    struct mp_conf *c = b->conf;
+    c->node_id = mp_build_str(b, m ? m->id : "");
+    c->node_cluster = mp_build_str(b, m ? m->cluster : "");
+    const Envoy__Config__Core__V3__Locality *l = m ? m->locality : NULL;
+    c->locality_region = mp_build_str(b, l ? l->region : "");
+    c->locality_zone = mp_build_str(b, l ? l->zone : "");
+    c->locality_sub_zone = mp_build_str(b, l ? l->sub_zone : "");
+}
+
+/* ---- lists ---- */
+
+static int by_name(const void *a, const void *b)
+{
+    return mp_str_cmp(*(const struct mp_str *)a, *(const struct mp_str *)b);
+}
+
+/* Names first: routes refer to clusters, and duplicates are found on the way. */
+static void collect_clusters(struct mp_conf_build *b, pb_cluster **list, size_t n)
+{
+    b->clusters = mp_arena_zalloc(b->scratch, (n + 1) * sizeof(*b->clusters));
+    b->clusters_known = true;
+    for (size_t i = 0; i < n; i++) {
+        b->clusters_known &= list[i]->name[0] != '\0';
+        b->clusters[i] = mp_str_c(list[i]->name);
+    }
+    b->n_clusters = n;
+    qsort(b->clusters, n, sizeof(*b->clusters), by_name);
+}
+
+bool mp_build_has_cluster(const struct mp_conf_build *b, const char *name)
+{
+    struct mp_str key = mp_str_c(name);
+    return bsearch(&key, b->clusters, b->n_clusters, sizeof(key), by_name) != NULL;
+}
+
+static void build_resources(struct mp_conf_build *b,
+                            const Envoy__Config__Bootstrap__V3__Bootstrap__StaticResources *m)
+{
+    struct mp_conf *c = b->conf;
+    size_t mark = mp_build_enter(b, "static_resources");
+    collect_clusters(b, m ? m->clusters : NULL, m ? m->n_clusters : 0);
+    c->n_clusters = m ? (uint32_t)m->n_clusters : 0;
+    c->n_listeners = m ? (uint32_t)m->n_listeners : 0;
+    c->clusters = mp_build_take(b, c->n_clusters, sizeof(*c->clusters));
+    c->listeners = mp_build_take(b, c->n_listeners, sizeof(*c->listeners));
+    for (uint32_t i = 0; i < c->n_listeners; i++) {
+        size_t mark2 = mp_build_enter(b, "listeners[%u]", i);
+        mp_build_listener(b, m->listeners[i], &c->listeners[i]);
+        mp_build_leave(b, mark2);
+    }
+    for (uint32_t i = 0; i < c->n_clusters; i++) {
+        size_t mark2 = mp_build_enter(b, "clusters[%u]", i);
+        mp_build_cluster(b, m->clusters[i], &c->clusters[i]);
+        mp_build_leave(b, mark2);
+    }
+    mp_build_check_whole(b);
+    mp_build_leave(b, mark);
+}
+
+void mp_build_bootstrap(struct mp_conf_build *b, const pb_bootstrap *m)
+{
+    struct mp_conf *c = b->conf;
+    c->stats_flush_interval_ms = DEFAULT_FLUSH_MS;
+    c->downstream_connections_max = DEFAULT_CONNECTIONS;
+    mp_build_source(b, &m->base, &c->source);
+    build_node(b, m->node);
+    build_admin(b, m->admin);
+    mp_build_ms(b, "stats_flush_interval", m->stats_flush_interval, &c->stats_flush_interval_ms);
+    if (c->stats_flush_interval_ms < 1 || c->stats_flush_interval_ms >= 300000) {
+        (void)mp_build_error(b, "stats_flush_interval", "use 1ms or more, less than 300s",
+                             "interval is out of range");
+    }
+    build_resources(b, m->static_resources);
+    /* After the listeners, whose limits it may set. */
+    build_layers(b, m->layered_runtime);
+    build_overload(b, m->overload_manager);
+}

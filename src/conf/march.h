@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* Shared by from_march*.c: one simple file on its way to messages. */
+#pragma once
+#include "conf/build.h"
+#include "conf/yaml_tree.h"
+#include "marchproxy_config_v1.pb-c.h"
+
+typedef Marchproxy__Config__V1__SimpleFile pb_simple_file;
+typedef Marchproxy__Config__V1__Service pb_service;
+typedef Marchproxy__Config__V1__Route pb_march_route;
+typedef Marchproxy__Config__V1__Limits pb_limits;
+typedef Google__Protobuf__Value pb_value;
+
+struct mp_march_listener {
+    struct mp_conf_addr addr; /* host is NUL-terminated */
+    const char *name;
+    const char *written; /* "listen[1]" */
+};
+struct mp_march {
+    struct mp_conf_build *b;
+    const struct mp_yaml *yaml;
+    struct mp_conf_places *places;
+    const pb_simple_file *file;
+    pb_service **services; /* sorted by name */
+    bool services_known;   /* each has a name */
+    uint32_t buffer_bytes;
+    struct mp_march_listener *listeners;
+    size_t n_listeners;
+};
+
+/* Reports what is wrong, in the file's own paths. */
+void mp_march_check(struct mp_march *m);
+bool mp_march_is_ours(const pb_service *s);
+pb_cluster *mp_march_cluster(struct mp_march *m, const pb_service *s);
+/* listen, admin, access_log (from_march_edge.c). False: reported. */
+bool mp_march_listen(struct mp_march *m);
+bool mp_march_addr(struct mp_march *m, const char *sub, const pb_value *v,
+                   struct mp_conf_addr *ret);
+Envoy__Config__Bootstrap__V3__Admin *mp_march_admin(struct mp_march *m);
+pb_access_log *mp_march_access_log(struct mp_march *m); /* NULL: off */
+pb_route_config *mp_march_routes(struct mp_march *m);
+/* HttpConnectionManager, packed (from_march_http.c). */
+pb_any *mp_march_manager(struct mp_march *m);
+
+/* Making messages in the scratch arena. */
+void *mp_march_new(struct mp_march *m, const ProtobufCMessageDescriptor *d);
+#define MP_MARCH_NEW(m, type)     mp_march_new(m, &type##__descriptor)
+#define MP_MARCH_LIST(m, list, n) mp_arena_zalloc((m)->b->scratch, ((n) + 1) * sizeof(*(list)))
+char *mp_march_printf(struct mp_march *m, const char *fmt, ...) MP_PRINTF(2, 3);
+pb_duration *mp_march_seconds(struct mp_march *m, int64_t seconds);
+pb_u32 *mp_march_u32(struct mp_march *m, uint32_t v);
+pb_bool *mp_march_bool(struct mp_march *m, bool v);
+pb_any *mp_march_any(struct mp_march *m, const ProtobufCMessage *inner);
+pb_address *mp_march_address(struct mp_march *m, const char *host, uint32_t port);
+pb_address *mp_march_conf_address(struct mp_march *m, const struct mp_conf_addr *a);
