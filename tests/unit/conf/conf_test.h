@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* A registry and short ways for the tests of conf. */
 #pragma once
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "base/arena.h"
 #include "base/assert.h"
 #include "base/hash.h"
