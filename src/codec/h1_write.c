@@ -83,8 +83,8 @@ static size_t put_run(char **w, const struct mp_hdrs *h, size_t i)
 
 static char *put_fields(char *w, const struct mp_hdrs *h)
 {
-    size_t i = 0;
-    while (i < h->n) {
+    size_t i = 0, n = h != NULL ? h->n : 0;
+    while (i < n) {
         if (skipped(&h->v[i])) {
             i++;
         } else {
@@ -125,7 +125,7 @@ static char *put_conn(char *w, const struct mp_h1_head_out *o)
 
 static size_t fields_size(const struct mp_hdrs *h)
 {
-    return h->bytes + (size_t)h->live * 4;
+    return h != NULL ? h->bytes + (size_t)h->live * 4 : 0;
 }
 
 size_t mp_h1_request_size(const struct mp_h1_head_out *o)

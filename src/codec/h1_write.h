@@ -24,7 +24,7 @@ struct mp_h1_head_out {
                              */
     enum mp_h1_conn conn;
     struct mp_str upgrade; /* for MP_H1_CONN_UPGRADE */
-    const struct mp_hdrs *hdrs;
+    const struct mp_hdrs *hdrs; /* NULL: no fields but our own */
 };
 /* Upper bound of the bytes that the head takes. */
 size_t mp_h1_request_size(const struct mp_h1_head_out *o);

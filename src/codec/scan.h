@@ -20,7 +20,7 @@
 #define MP_C_TCHAR      0x01 /* RFC 9110 5.6.2 */
 #define MP_C_VALUE      0x02 /* inside a field value: HTAB, SP, VCHAR, obs-text */
 #define MP_C_TARGET     0x04 /* inside a request target: VCHAR without '#' */
-#define MP_C_PATH       0x08 /* pchar and '/', without '%' */
+#define MP_C_PATH       0x08 /* pchar, '/' and []^{|}, without '%' */
 #define MP_C_UNRESERVED 0x10 /* RFC 3986 2.3 */
 #define MP_C_REGNAME    0x20 /* unreserved and sub-delims */
 #define MP_C_HEX        0x40

@@ -2,8 +2,8 @@
 /* One explicit policy for request paths: what the router sees is what the upstream gets.
  *
  * Steps, in order, on the path part (before '?'; a '#' is refused by the parser):
- *   1. a byte outside RFC 3986 pchar + '/' that is not percent-encoded is refused; so are
- *      "%00", a truncated or non-hex escape and a backslash;
+ *   1. a byte outside RFC 3986 pchar, '/' and "[]^{|}" (which browsers leave unescaped) that is not
+ *      percent-encoded is refused; so are "%00", a truncated or non-hex escape and a backslash;
  *   2. %-encoded unreserved characters are decoded, other escapes get upper-case hex digits;
  *   3. escaped slashes (%2F, %5C) are handled as configured; unescaped, both become '/';
  *   4. dot segments are removed (RFC 3986 5.2.4); a path that climbs above the root is refused;

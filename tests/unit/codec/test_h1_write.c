@@ -250,12 +250,24 @@ static void test_round_trip_response(void)
     }
 }
 
+static void test_no_fields(void)
+{
+    const struct mp_h1_head_out o = {
+        .status = 400, .minor = 1, .write_length_zero = true, .conn = MP_H1_CONN_CLOSE};
+    char out[512];
+    T_OK(mp_h1_response_size(&o) <= sizeof(out));
+    struct mp_str got = mp_str(out, mp_h1_write_response(out, &o));
+    T_OK(mp_str_eq(got, MP_STR("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n"
+                               "connection: close\r\n\r\n")));
+}
+
 int main(void)
 {
     mp_arena_init(&arena, NULL, 0, &mp_block_source_heap, 1024, 1024);
     T_RUN(test_request);
     T_RUN(test_connection);
     T_RUN(test_response);
+    T_RUN(test_no_fields);
     T_RUN(test_own_fields_are_skipped);
     T_RUN(test_trailers);
     T_RUN(test_runs);
