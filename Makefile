@@ -23,7 +23,7 @@ SECONDS_EACH ?= 60
 BOOT    := tools/bootstrap-debian.sh
 
 all: build/build.ninja
-	@ninja -C build --quiet
+	@ninja -C build --quiet marchproxy
 
 build/build.ninja:
 	@$(BOOT) run
@@ -61,7 +61,7 @@ fmt:
 
 install: all
 	@$(MESON) configure build -Dprefix=$(PREFIX)
-	@DESTDIR="$(DESTDIR)" $(MESON) install -C build
+	@DESTDIR="$(DESTDIR)" $(MESON) install -C build --no-rebuild
 
 clean:
 	@rm -rf build build-*/

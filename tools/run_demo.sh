@@ -44,8 +44,8 @@ stop() {
 trap 'stop; echo "make run: stopped"; exit 0' INT TERM HUP
 trap stop EXIT
 
-start /usr/bin/python3 tools/demo_upstream.py --name one --port "${upstream_ports[0]}" >/dev/null
-start /usr/bin/python3 tools/demo_upstream.py --name two --port "${upstream_ports[1]}" >/dev/null
+start /usr/bin/python3 tools/demo_upstream.py --name app --port "${upstream_ports[0]}" >/dev/null
+start /usr/bin/python3 tools/demo_upstream.py --name web --port "${upstream_ports[1]}" >/dev/null
 start "$program" -c "$config" --drain-time-s 5
 proxy_pid=${pids[2]}
 
@@ -63,11 +63,11 @@ cat <<TEXT
 
   MarchProxy     http://127.0.0.1:$proxy_port/        configuration: $config
   admin          http://127.0.0.1:$admin_port/ready   /stats /stats/prometheus /server_info /config_dump
-  upstreams      http://127.0.0.1:${upstream_ports[0]}/  http://127.0.0.1:${upstream_ports[1]}/
+  upstreams      app http://127.0.0.1:${upstream_ports[0]}/, web http://127.0.0.1:${upstream_ports[1]}/
 
   Try, in another terminal:
     curl -i http://127.0.0.1:$proxy_port/hello
-    curl -N http://127.0.0.1:$proxy_port/stream
+    curl -i http://127.0.0.1:$proxy_port/a/hello
     curl -s http://127.0.0.1:$admin_port/stats | grep downstream_rq
 
   Ctrl-C stops everything.
