@@ -97,7 +97,7 @@ static mp_err start_workers(struct program *p)
     uint32_t cpus[WORKERS_MAX];
     uint32_t n_cpus = mp_cpus_allowed(cpus, WORKERS_MAX);
     for (uint32_t i = 0; i < p->n_workers; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof(name), "worker-%u", i);
         /* Pinned when each worker can have a CPU of its own. */
         int cpu = p->n_workers <= n_cpus ? (int)cpus[i] : -1;
