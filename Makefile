@@ -59,8 +59,9 @@ fmt:
 	@$(BOOT) check
 	@git ls-files -z -- '*.c' '*.h' | xargs -0 -r clang-format-14 -i
 
-install: all
+install: build/build.ninja
 	@$(MESON) configure build -Dprefix=$(PREFIX)
+	@ninja -C build --quiet marchproxy
 	@DESTDIR="$(DESTDIR)" $(MESON) install -C build --no-rebuild
 
 clean:
