@@ -68,7 +68,7 @@ const struct mp_stat_schema mp_stats_cluster = {
 static struct mp_stat_def http1_defs[MP_ST_HTTP1_COUNT] = {
 #define MP_H1_REASON(token, http, text)                              \
     [MP_H1_ERR_##token - MP_H1_MORE - 1] = {.kind = MP_STAT_COUNTER, \
-                                            .help = "Messages refused because " text},
+                                            .help = "Messages refused: " text},
 #include "codec/h1_reason.def"
 #undef MP_H1_REASON
 };
