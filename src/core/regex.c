@@ -84,7 +84,10 @@ static mp_err compile(struct mp_regex *re, struct mp_str pattern, bool whole,
         *ret_cause = "back references are not supported";
         return MP_FAIL(UNSUPPORTED);
     }
-    re->jit = pcre2_jit_compile(re->code, PCRE2_JIT_COMPLETE) == 0;
+    /* It also succeeds without code, when the pattern says (*NO_JIT). */
+    size_t jit_size = 0;
+    re->jit = pcre2_jit_compile(re->code, PCRE2_JIT_COMPLETE) == 0 &&
+              pcre2_pattern_info(re->code, PCRE2_INFO_JITSIZE, &jit_size) == 0 && jit_size > 0;
     re->limits = pcre2_match_context_create(NULL);
     MP_ASSERT(re->limits != NULL);
     pcre2_set_match_limit(re->limits, MATCH_LIMIT);

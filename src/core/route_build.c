@@ -28,6 +28,9 @@ struct builder {
     const struct mp_header_ops *table_ops, *vhost_ops;
 };
 
+/* Text of the configuration inside a message. */
+#define QUOTE(s) (int)MP_MIN((s).n, (size_t)100), (s).p != NULL ? (s).p : ""
+
 static void fail(struct builder *bd, enum mp_err_code code, const char *cure, const char *fmt, ...)
     MP_PRINTF(4, 5);
 static void fail(struct builder *bd, enum mp_err_code code, const char *cure, const char *fmt, ...)
@@ -76,7 +79,7 @@ static const struct mp_regex *build_regex(struct builder *bd, const char *what,
     const char *cause = "";
     mp_err err = mp_regex_new(pattern, whole, &bd->x->arena, &node->re, &cause);
     if (mp_is_err(err)) {
-        fail(bd, err.code, NULL, "%s: regular expression \"%.*s\": %s", what, MP_STR_ARG(pattern),
+        fail(bd, err.code, NULL, "%s: regular expression \"%.*s\": %s", what, QUOTE(pattern),
              cause);
         return NULL;
     }
@@ -117,7 +120,7 @@ static void build_condition(struct builder *bd, const struct mp_conf_header_matc
         }
     }
     if (!mp_hdr_name_ok(m->name)) {
-        fail(bd, MP_E_INVALID, NULL, "headers: \"%.*s\" is not a header name", MP_STR_ARG(m->name));
+        fail(bd, MP_E_INVALID, NULL, "headers: \"%.*s\" is not a header name", QUOTE(m->name));
         return;
     }
     c->subject = ROUTE_FIELD;
@@ -157,18 +160,18 @@ static void check_path(struct builder *bd, struct route_entry *e)
     bool all = c->path_kind == MP_PATH_PREFIX && p.n == 0;
     if (!asterisk && !all && (p.n == 0 || p.p[0] != '/')) {
         fail(bd, MP_E_INVALID, "begin it with a slash", "match: the path \"%.*s\" matches nothing",
-             MP_STR_ARG(p));
+             QUOTE(p));
         return;
     }
     if (mp_str_chr(p, '?', 0) >= 0 || mp_str_chr(p, '#', 0) >= 0) {
         fail(bd, MP_E_INVALID, "use query_parameters",
              "match: the path \"%.*s\" matches nothing: it is compared without its query",
-             MP_STR_ARG(p));
+             QUOTE(p));
         return;
     }
     if (c->path_kind == MP_PATH_SEPARATED_PREFIX && p.p[p.n - 1] == '/') {
         fail(bd, MP_E_INVALID, "remove the slash at the end",
-             "match: path_separated_prefix \"%.*s\" ends with a slash", MP_STR_ARG(p));
+             "match: path_separated_prefix \"%.*s\" ends with a slash", QUOTE(p));
     }
 }
 
@@ -301,21 +304,20 @@ static void merge_overrides(struct builder *bd, const struct mp_conf_filter_over
         }
         if (at == http->n_filters) {
             fail(bd, MP_E_NOT_FOUND, "use a name of http_filters",
-                 "typed_per_filter_config: no filter \"%.*s\" in the chain",
-                 MP_STR_ARG(from[i].name));
+                 "typed_per_filter_config: no filter \"%.*s\" in the chain", QUOTE(from[i].name));
             continue;
         }
         if (from[i].disabled && at + 1 == http->n_filters) {
             fail(bd, MP_E_INVALID, NULL,
                  "typed_per_filter_config: the last filter, \"%.*s\", cannot "
                  "be disabled",
-                 MP_STR_ARG(from[i].name));
+                 QUOTE(from[i].name));
             continue;
         }
         if (from[i].type != NULL && from[i].type != http->filters[at].type) {
             fail(bd, MP_E_INVALID, NULL,
                  "typed_per_filter_config: \"%.*s\" is a %s, the configuration is for %s",
-                 MP_STR_ARG(from[i].name), http->filters[at].type->name, from[i].type->name);
+                 QUOTE(from[i].name), http->filters[at].type->name, from[i].type->name);
             continue;
         }
         into[at] = (struct mp_route_override){.conf = from[i].disabled ? NULL : from[i].parsed,
@@ -488,11 +490,11 @@ static void add_domain(struct builder *bd, struct mp_vhost *v, struct mp_str giv
     bool at_end = star == (ptrdiff_t)domain.n - 1, twice = false;
     if (star > 0 && !at_end) {
         fail(bd, MP_E_INVALID, "put it first or last",
-             "domains: the wildcard of \"%.*s\" is in the middle", MP_STR_ARG(given));
+             "domains: the wildcard of \"%.*s\" is in the middle", QUOTE(given));
         return;
     }
     if (star >= 0 && mp_str_chr(domain, '*', (size_t)star + 1) >= 0) {
-        fail(bd, MP_E_INVALID, NULL, "domains: two wildcards in \"%.*s\"", MP_STR_ARG(given));
+        fail(bd, MP_E_INVALID, NULL, "domains: two wildcards in \"%.*s\"", QUOTE(given));
         return;
     }
     if (domain.n == 1 && star == 0) {
@@ -507,7 +509,7 @@ static void add_domain(struct builder *bd, struct mp_vhost *v, struct mp_str giv
     }
     if (twice) {
         fail(bd, MP_E_EXISTS, "name each domain once in a route configuration",
-             "domains: \"%.*s\" occurs twice", MP_STR_ARG(given));
+             "domains: \"%.*s\" occurs twice", QUOTE(given));
     }
 }
 
