@@ -192,7 +192,7 @@ static void answer_run(struct mp_task *t)
         a.err = MP_FAIL(NOT_FOUND);
         a.detail = "no address of this family";
     }
-    sim_trace_ev("dns", (int64_t)q->id, a.err.code, a.n);
+    mp_sim_trace_event("dns", (int64_t)q->id, a.err.code, a.n);
     void (*done)(void *arg, const struct mp_dns_answer *a) = q->done;
     void *arg = q->arg;
     query_free(q);

@@ -266,7 +266,7 @@ void mp_loop_wake(struct mp_loop *l)
 
 void sim_loop_woken(uint64_t loop_id)
 {
-    sim_trace_ev("wake", (int64_t)loop_id, 0, 0);
+    mp_sim_trace_event("wake", (int64_t)loop_id, 0, 0);
     if (sim.loops[loop_id]) {
         sim.loops[loop_id]->wake_arrived = true;
     }
@@ -408,7 +408,7 @@ static void deliver(struct mp_loop *l)
             l->on_wake(l->on_wake_arg);
         }
         if (b.sock) {
-            sim_trace_ev("ready", b.sock->fd, b.events, l->id);
+            mp_sim_trace_event("ready", b.sock->fd, b.events, l->id);
             b.sock->batch_index = 0;
             l->stats.events++;
             b.sock->io->on_ready(b.sock->io, b.events);
@@ -445,7 +445,7 @@ void sim_loop_turn(struct mp_loop *l)
     l->stats.turns++;
     l->stats.last_turn_ns = sim.now_ns;
     fetch(l);
-    sim_trace_ev("turn", l->id, l->batch_n, 0);
+    mp_sim_trace_event("turn", l->id, l->batch_n, 0);
     deliver(l);
     mp_wheel_advance(&l->wheel, sim.now_ns / SIM_MS);
     run_tasks(l);

@@ -167,7 +167,7 @@ void sim_synack_arrives(struct sim_conn *c)
         sim_handshake_over(c);
         return;
     }
-    sim_trace_ev("connected", s->fd, c->id, 0);
+    mp_sim_trace_event("connected", s->fd, c->id, 0);
     s->state = SIM_OPEN;
     s->nospace = false;
     sim_pipe_mark(c, 0, SIM_SEG_EST);
@@ -180,7 +180,7 @@ void sim_refusal_arrives(struct sim_conn *c, int err)
     if (!s) {
         return;
     }
-    sim_trace_ev("refused", s->fd, err, 0);
+    mp_sim_trace_event("refused", s->fd, err, 0);
     s->state = SIM_DEAD;
     s->err = err;
     c->pipe[0].closed = c->pipe[1].closed = true;

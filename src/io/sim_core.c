@@ -147,7 +147,7 @@ void mp_sim_trace_print(bool on)
     sim.trace_print = on;
 }
 
-void sim_trace_ev(const char *what, int64_t a, int64_t b, int64_t c)
+void mp_sim_trace_event(const char *what, int64_t a, int64_t b, int64_t c)
 {
     int64_t rec[4] = {(int64_t)sim.now_ns, a, b, c};
     mp_sim_trace(what, strlen(what));
@@ -212,7 +212,7 @@ static void run_event(const struct sim_ev *ev)
 {
     switch (ev->kind) {
     case SIM_EV_CALL:
-        sim_trace_ev("call", 0, 0, 0);
+        mp_sim_trace_event("call", 0, 0, 0);
         ev->fn(ev->arg);
         break;
     case SIM_EV_WAKE:

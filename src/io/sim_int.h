@@ -174,7 +174,6 @@ uint64_t sim_latency_ns(void);
 void sim_push(struct sim_ev ev);
 /* Runs the next thing; false when there is none before limit_ns. */
 bool sim_step(uint64_t limit_ns);
-void sim_trace_ev(const char *what, int64_t a, int64_t b, int64_t c);
 
 /* loop_sim.c */
 /* When the loop wants its turn; SIM_NEVER: not before something happens. */

@@ -314,7 +314,7 @@ static void rst_arrives(struct sim_conn *c, uint8_t side)
         return;
     }
     struct sim_pipe *in = &c->pipe[!side], *out = &c->pipe[side];
-    sim_trace_ev("rst", c->id, side, (int64_t)in->avail);
+    mp_sim_trace_event("rst", c->id, side, (int64_t)in->avail);
     cut_flight(in, in->seg_n);
     cut_flight(out, out->seg_n);
     out->closed = in->closed = true;
@@ -365,7 +365,7 @@ static void nobody_reads(struct sim_conn *c, uint8_t from)
 static void segment_arrives(struct sim_conn *c, uint8_t from, struct sim_seg seg)
 {
     struct sim_pipe *p = &c->pipe[from];
-    sim_trace_ev("segment", (int64_t)c->id * 2 + from, seg.n, seg.flags);
+    mp_sim_trace_event("segment", (int64_t)c->id * 2 + from, seg.n, seg.flags);
     p->avail += seg.n;
     if (seg.flags & SIM_SEG_EST) {
         sim_handshake_done(c);
@@ -417,7 +417,7 @@ static void space_event(struct sim_conn *c, uint8_t side)
     struct sim_sock *s = c->end[side];
     c->pipe[side].space_ev = false;
     if (s && s->state == SIM_OPEN && s->nospace && writable(s)) {
-        sim_trace_ev("space", s->fd, (int64_t)c->pipe[side].len, 0);
+        mp_sim_trace_event("space", s->fd, (int64_t)c->pipe[side].len, 0);
         s->nospace = false;
         sim_edge(s, MP_IO_OUT);
     }

@@ -88,7 +88,7 @@ int mp_sock_listen(struct mp_loop *l, const struct mp_addr *addr, const struct m
     }
     sim_sock_give_fd(s);
     mp_list_push_back(&sim.listeners, &s->listeners);
-    sim_trace_ev("listen", s->fd, bound.port, 0);
+    mp_sim_trace_event("listen", s->fd, bound.port, 0);
     return s->fd;
 }
 
@@ -109,14 +109,14 @@ int mp_sock_accept(struct mp_loop *l, int fd, struct mp_addr *ret_peer)
         return -EAGAIN;
     }
     if (sim_chance(sim.opts.accept_fail)) {
-        sim_trace_ev("accept", fd, -EMFILE, 0);
+        mp_sim_trace_event("accept", fd, -EMFILE, 0);
         return -EMFILE;
     }
     struct sim_sock *a = s->queue[s->queue_head];
     s->queue_head = (s->queue_head + 1) % s->queue_cap;
     s->queue_n--;
     sim_sock_give_fd(a);
-    sim_trace_ev("accept", fd, a->fd, a->conn->id);
+    mp_sim_trace_event("accept", fd, a->fd, a->conn->id);
     if (ret_peer) {
         *ret_peer = a->conn->addr[0];
     }
@@ -192,7 +192,7 @@ int mp_sock_connect(struct mp_loop *l, const struct mp_addr *to, const struct mp
         fd = open_connecting(to, source);
         sim_conn_ev(sim_sock_get(fd)->conn, SIM_EV_SYN, 0, sim.now_ns + sim_latency_ns(), 0);
     }
-    sim_trace_ev("connect", fd, to->port, 0);
+    mp_sim_trace_event("connect", fd, to->port, 0);
     return fd;
 }
 
@@ -247,7 +247,7 @@ ssize_t mp_sock_recv(struct mp_loop *l, int fd, void *buf, size_t n)
     struct sim_sock *s = stream_of(l, fd);
     MP_ASSERT(n > 0);
     ssize_t got = recv_now(s, buf, n);
-    sim_trace_ev("recv", fd, (int64_t)n, got);
+    mp_sim_trace_event("recv", fd, (int64_t)n, got);
     return got;
 }
 
@@ -289,7 +289,7 @@ ssize_t mp_sock_sendv(struct mp_loop *l, int fd, const struct iovec *iov, int n_
         n += iov[i].iov_len;
     }
     ssize_t can = may_send(s, n);
-    sim_trace_ev("send", fd, (int64_t)n, can);
+    mp_sim_trace_event("send", fd, (int64_t)n, can);
     /* A closed direction drops what is written: the reset is under way. */
     if (can <= 0 || s->conn->pipe[s->side].closed) {
         return can;
@@ -319,7 +319,7 @@ ssize_t mp_sock_send(struct mp_loop *l, int fd, const void *buf, size_t n)
 int mp_sock_shutdown_write(struct mp_loop *l, int fd)
 {
     struct sim_sock *s = stream_of(l, fd);
-    sim_trace_ev("shutdown", fd, 0, 0);
+    mp_sim_trace_event("shutdown", fd, 0, 0);
     if (s->state != SIM_OPEN) {
         return -ENOTCONN;
     }
@@ -384,7 +384,7 @@ void mp_sock_close(struct mp_loop *l, int fd)
     struct sim_sock *s = sim_sock_get(fd);
     check_owner(l, s);
     MP_ASSERT(!s->loop); /* registered: use mp_io_close */
-    sim_trace_ev("close", fd, 0, 0);
+    mp_sim_trace_event("close", fd, 0, 0);
     if (s->kind == SIM_LISTENER) {
         close_listener(s);
         return;

@@ -53,6 +53,9 @@ struct sim_client {
     struct sim_parser parser;
     uint64_t received, resp_got;
     bool head_seen, local, interim_seen;
+    char local_text[80]; /* begin of an answer that is not the upstream's */
+    size_t local_n;
+    int local_status;
     bool reset_seen; /* by a send: the error is told once, so reading would take it for an orderly
                         end */
     bool done, idle;
@@ -160,6 +163,7 @@ static void build_request(struct sim_client *c)
 {
     struct sim_plan *p = &c->send_plan;
     sim_plan_make(c->w, c->first + c->next_send, p);
+    mp_sim_trace_event("request", (int64_t)p->id, c->io.fd, p->req_len);
     static const char *names[] = {"GET", "HEAD", "POST", "PUT"};
     sim_bytes_addf(&c->out, "%s /%c/s/%llu HTTP/1.1\r\nHost: sim.test\r\nX-Stream: %llu\r\nx-pad: ",
                    names[p->method], 'a' + (int)p->cluster, (unsigned long long)p->id,
@@ -334,6 +338,7 @@ static void on_head(void *arg, struct sim_parser *p)
     struct sim_world *w = c->w;
     struct mp_str text;
     uint64_t id;
+    mp_sim_trace_event("response", (int64_t)c->recv_plan.id, c->io.fd, p->status);
     bool marked = sim_parser_field(p, "x-stream", &text);
     if (marked && (mp_is_err(mp_str_to_u64(text, &id)) || id != c->recv_plan.id)) {
         sim_world_fail(w, c->recv_plan.id, "client got the response of stream " MP_STR_FMT,
@@ -360,12 +365,20 @@ static void on_head(void *arg, struct sim_parser *p)
         check_final_head(c, p);
         return;
     }
-    const struct sim_world_opts *o = &w->opts;
+    c->local_status = p->status;
+    c->local_n = 0;
+}
+
+/* An answer of the proxy itself: only faults excuse it. Called with its text. */
+static void local_reply(struct sim_client *c)
+{
+    const struct sim_world_opts *o = &c->w->opts;
     bool excused =
         o->front && (o->net_faults || o->idle_close || c->recv_plan.fault != SIM_FAULT_NONE);
-    if (p->status < 400 || !excused) {
-        sim_world_fail(w, c->recv_plan.id, "an answer with status %d that is not the upstream's",
-                       p->status);
+    if (c->local_status < 400 || !excused) {
+        sim_world_fail(c->w, c->recv_plan.id,
+                       "an answer with status %d that is not the upstream's: %.*s", c->local_status,
+                       (int)c->local_n, c->local_text);
     }
 }
 
@@ -374,6 +387,9 @@ static void on_body(void *arg, const char *bytes, size_t n)
     struct sim_client *c = arg;
     const struct sim_plan *plan = &c->recv_plan;
     if (c->local) {
+        size_t part = MP_MIN(n, sizeof(c->local_text) - c->local_n);
+        memcpy(c->local_text + c->local_n, bytes, part);
+        c->local_n += part;
         return;
     }
     ptrdiff_t bad = sim_gen_check(plan->id, SIM_DIR_RESP, c->resp_got, bytes, n);
@@ -402,6 +418,7 @@ static void on_end(void *arg)
     struct sim_client *c = arg;
     const struct sim_plan *plan = &c->recv_plan;
     if (c->local) {
+        local_reply(c);
         return;
     }
     bool bodyless = plan->method == SIM_HEAD || plan->status == 204 || plan->status == 304;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include "base/log.h"
 #include "sim_run.h"
 #include "sim_subject.h"
 
@@ -107,8 +108,10 @@ static bool run_one(const struct args *a, uint64_t seed, struct sim_result *sum)
     struct sim_result r;
     o.seed = seed;
     mp_sim_trace_print(a->trace);
+    mp_log_set_level(a->trace ? MP_LOG_TRACE : MP_LOG_OFF);
     sim_run_seed(&o, &r);
     mp_sim_trace_print(false);
+    mp_log_set_level(MP_LOG_OFF);
     bool ok = r.ok;
     if (!ok) {
         printf("seed %" PRIu64 " (%s): %s\n", seed, sim_run_kind(seed), r.failure);

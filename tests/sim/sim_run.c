@@ -34,17 +34,18 @@ void sim_run_seed(const struct sim_run_opts *o, struct sim_result *ret)
     sim_world_init(&w, &wo);
     void *subject = o->subject ? o->subject->start(&w) : NULL;
     sim_world_run(&w, DEADLINE_MS);
+    uint64_t took_ms = mp_sim_now_ns() / 1000000;
+    if (o->subject) {
+        o->subject->stop(&w, subject);
+    }
     *ret = (struct sim_result){
-        .virtual_ms = mp_sim_now_ns() / 1000000,
+        .virtual_ms = took_ms,
         .body_bytes = w.body_bytes,
         .n_streams = w.n_streams,
         .ok = w.failures == 0,
     };
     memcpy(ret->outcomes, w.outcomes, sizeof(ret->outcomes));
     memcpy(ret->failure, w.first_failure, sizeof(ret->failure));
-    if (o->subject) {
-        o->subject->stop(&w, subject);
-    }
     sim_world_fini(&w);
     ret->hash = mp_sim_end();
 }

@@ -93,6 +93,7 @@ static void on_head(void *arg, struct sim_parser *p)
     }
     sim_plan_make(w, id, &o->plan);
     o->head_seen = o->busy = true;
+    mp_sim_trace_event("origin", (int64_t)id, o->io.fd, o->plan.resp_len);
     char path[64];
     snprintf(path, sizeof(path), "/%c/s/%llu", 'a' + (int)o->plan.cluster, (unsigned long long)id);
     static const char *names[] = {"GET", "HEAD", "POST", "PUT"};
@@ -115,7 +116,7 @@ static void on_head(void *arg, struct sim_parser *p)
     if (p->has_length && p->length != o->plan.req_len) {
         sim_world_fail(w, id, "upstream got content-length %llu", (unsigned long long)p->length);
     }
-    if (++w->streams[id].seen > w->streams[id].attempts) {
+    if (++w->streams[id].seen > sim_seen_max(w, &o->plan)) {
         sim_world_fail(w, id, "seen more often than sent");
     }
     o->sum = MP_FNV_SEED;
@@ -216,6 +217,7 @@ static void start_response(struct origin *o)
 {
     struct sim_plan *p = &o->plan;
     o->resp_started = true;
+    mp_sim_trace_event("answer", (int64_t)p->id, o->io.fd, p->status);
     o->resp_at = o->out.n;
     write_head(o);
     if (has_body(p)) {

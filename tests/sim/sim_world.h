@@ -107,6 +107,8 @@ void sim_world_faults(const struct sim_world_opts *opts, struct mp_sim_opts *ret
 void sim_plan_make(const struct sim_world *w, uint64_t id, struct sim_plan *ret);
 void sim_world_fail(struct sim_world *w, uint64_t stream, const char *fmt, ...) MP_PRINTF(3, 4);
 void sim_world_resolve(struct sim_world *w, uint64_t stream, enum sim_outcome outcome);
+/* How often upstreams may have seen the stream's request by now. */
+uint32_t sim_seen_max(const struct sim_world *w, const struct sim_plan *p);
 struct mp_addr sim_upstream_addr(uint32_t cluster, uint32_t instance);
 
 /* sim_client.c: a connection that carries streams [first, first + n). */
