@@ -263,7 +263,7 @@ def test_logging(make):
 
 def test_admin_keeps_connections_and_pipelines(served):
     with wire.Client(served.admin_port) as c:
-        c.send(head("GET /ready HTTP/1.1", [("Host", "a")]) * 5)
+        c.send(head("GET /ready HTTP/1.1", [("Host", "localhost")]) * 5)
         for _ in range(5):
             assert c.response().body == b"LIVE\n"
 
@@ -304,7 +304,7 @@ def test_large_config_dump(make):
               for i in range(2000)]
     p = make.proxy(clusters={"main": make.origin()}, routes=routes)
     with wire.Client(p.admin_port, rcvbuf=4096) as c:
-        c.ask("GET", "/config_dump")
+        c.ask("GET", "/config_dump", host="localhost")
         time.sleep(0.2)
         r = c.response()
     assert r.status == 200

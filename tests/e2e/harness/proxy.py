@@ -102,10 +102,10 @@ class Proxy:
         with self.connect(n) as c:
             return c.request(method, target, **kw)
 
-    def admin(self, target, method="GET", body=None, timeout=10.0, headers=()):
+    def admin(self, target, method="GET", body=None, timeout=10.0, headers=(), host="127.0.0.1"):
         with wire.Client(self.admin_port, timeout=timeout) as c:
             return c.request(method, target, headers=list(headers) + [("Connection", "close")],
-                             body=body)
+                             body=body, host=host)
 
     def admin_json(self, target):
         r = self.admin(target)
