@@ -127,8 +127,8 @@ static uint64_t resident_bytes(void)
     }
     uint64_t pages = 0;
     struct mp_str rest = text, part;
-    if (!mp_str_split(&rest, ' ', &part) || !mp_str_split(&rest, ' ', &part) ||
-        mp_is_err(mp_str_to_u64(part, &pages))) {
+    (void)mp_str_split(&rest, ' ', &part); /* the size of the address space */
+    if (!mp_str_split(&rest, ' ', &part) || mp_is_err(mp_str_to_u64(part, &pages))) {
         pages = 0;
     }
     free((char *)(uintptr_t)text.p);

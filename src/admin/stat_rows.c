@@ -153,7 +153,7 @@ void mp_admin_add_double(struct mp_sb *out, double v)
         snprintf(text, sizeof(text), "%.*e", digits - 1, v);
     } while (digits++ < 17 && strtod(text, NULL) != v);
     const char *e = strchr(text, 'e');
-    int exponent = e != NULL ? atoi(e + 1) : INT_MAX; /* no 'e': infinite */
+    int exponent = e != NULL ? (int)strtol(e + 1, NULL, 10) : INT_MAX; /* no 'e': infinite */
     if (exponent >= -4 && exponent < 16) {
         mp_sb_printf(out, "%.*f", MP_MAX(digits - 2 - exponent, 0), v);
         return;
