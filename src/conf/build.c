@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "conf/pb_int.h"
 
 #define CAUSE_MAX 1024
 
@@ -46,11 +47,36 @@ size_t mp_build_line(const struct mp_conf_build *b)
     return line;
 }
 
+/* Was something at or below the place reported in the words of the simple file? Then what the
+ * messages made from it lack is a consequence. */
+static bool is_told(const struct mp_conf_build *b, const char *sub)
+{
+    char path[sizeof(b->path) + 512];
+    size_t line;
+    mp_conf_path_join(b->path, sub, path, sizeof(path));
+    const char *shown = mp_conf_place(b->places, path, &line);
+    size_t n = strlen(shown);
+    if (shown == path) {
+        return false;
+    }
+    for (size_t i = 0; i < b->diag->n; i++) {
+        const struct mp_diag_item *item = &b->diag->items[i];
+        if (item->level == MP_DIAG_ERROR && item->path && strncmp(item->path, shown, n) == 0 &&
+            strchr(".[", item->path[n])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 mp_err mp_build_error(struct mp_conf_build *b, const char *sub, const char *cure, const char *fmt,
                       ...)
 {
     char cause[CAUSE_MAX];
     struct mp_conf_where w = mp_build_where(b);
+    if (is_told(b, sub)) {
+        return MP_FAIL(INVALID);
+    }
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(cause, sizeof(cause), fmt, ap);
@@ -58,15 +84,25 @@ mp_err mp_build_error(struct mp_conf_build *b, const char *sub, const char *cure
     return mp_conf_error(&w, MP_E_INVALID, sub, cure, "%s", cause);
 }
 
-/* Has a field directly in the present message been complained about? */
+const char *mp_build_shown(const struct mp_conf_build *b, const char *path)
+{
+    size_t line;
+    return mp_conf_place(b->places, path, &line);
+}
+
+/* Has a field directly in the present message been refused? */
 static bool is_tainted(const struct mp_conf_build *b)
 {
     for (size_t i = 0; i < b->diag->n; i++) {
-        const char *path = b->diag->items[i].path;
-        if (!path || strncmp(path, b->path, b->path_n) != 0) {
+        const struct mp_diag_item *item = &b->diag->items[i];
+        if (item->level != MP_DIAG_ERROR || !item->path ||
+            strncmp(item->path, b->path, b->path_n) != 0) {
             continue;
         }
-        const char *rest = path + b->path_n + (b->path_n > 0 && path[b->path_n] == '.');
+        const char *rest = item->path + b->path_n;
+        if (b->path_n > 0 && *rest++ != '.') {
+            continue;
+        }
         if (!strpbrk(rest, ".[")) {
             return true;
         }
@@ -137,8 +173,6 @@ struct mp_str mp_build_printf(struct mp_conf_build *b, const char *fmt, ...)
 
 const ProtobufCMessage *mp_build_any(struct mp_conf_build *b, const char *sub, const pb_any *any)
 {
-    ProtobufCMessage *m = NULL;
-    char path[sizeof(b->path) + 128];
     if (!any) {
         mp_build_missing(b, sub, NULL, "%s is missing", sub);
         return NULL;
@@ -147,11 +181,11 @@ const ProtobufCMessage *mp_build_any(struct mp_conf_build *b, const char *sub, c
     if (!d) {
         return NULL; /* reported by whoever read the message */
     }
-    struct mp_pb_read_opts opts = {.allow_unsupported = b->opts->allow_unsupported};
-    struct mp_str wire = mp_str((const char *)any->value.data, any->value.len);
-    mp_conf_path_join(b->path, sub, path, sizeof(path));
-    if (mp_is_err(mp_pb_unpack(d, wire, &opts, path, b->scratch, b->diag, &m))) {
-        return NULL;
+    /* The reader packed it, or mp_pb_unpack looked into it when it took the message around it. */
+    ProtobufCAllocator alloc = mp_pb_allocator(b->scratch);
+    ProtobufCMessage *m = protobuf_c_message_unpack(d, &alloc, any->value.len, any->value.data);
+    if (!m) {
+        (void)mp_build_error(b, sub, NULL, "the configuration is too large");
     }
     return m;
 }

@@ -40,7 +40,7 @@ struct mp_conf_build {
     struct mp_arena *scratch; /* messages */
     const struct mp_conf_load_opts *opts;
     struct mp_diag *diag;
-    const struct mp_conf_places *places;
+    struct mp_conf_places *places;
     char path[2048];
     size_t path_n;
     /* Names of clusters, sorted; references are only checked when every cluster has one. */
@@ -62,6 +62,8 @@ void mp_build_missing(struct mp_conf_build *b, const char *sub, const char *cure
 /* An error, or a warning with --allow-unsupported. */
 void mp_build_unsupported(struct mp_conf_build *b, const char *sub, const char *cure,
                           const char *fmt, ...) MP_PRINTF(4, 5);
+/* A path as the file has it. */
+const char *mp_build_shown(const struct mp_conf_build *b, const char *path);
 struct mp_conf_where mp_build_where(const struct mp_conf_build *b);
 size_t mp_build_line(const struct mp_conf_build *b);
 
@@ -69,8 +71,8 @@ size_t mp_build_line(const struct mp_conf_build *b);
 void *mp_build_take(struct mp_conf_build *b, size_t n, size_t size);
 struct mp_str mp_build_str(struct mp_conf_build *b, const char *z);
 struct mp_str mp_build_printf(struct mp_conf_build *b, const char *fmt, ...) MP_PRINTF(2, 3);
-/* The message in an Any; NULL when it is absent or its type unknown (reported, or warned of
- * before). */
+/* The message in an Any; NULL when it is absent (reported) or its type unknown (reported before).
+ */
 const ProtobufCMessage *mp_build_any(struct mp_conf_build *b, const char *sub, const pb_any *any);
 void mp_build_source(struct mp_conf_build *b, const ProtobufCMessage *m,
                      struct mp_conf_source *ret);

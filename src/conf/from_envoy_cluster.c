@@ -271,8 +271,7 @@ static void build_breakers(struct mp_conf_build *b,
         if (priority >= MP_COUNTOF(seen)) {
             (void)mp_build_error(b, "priority", NULL, "value %u is not supported", priority);
         } else if (seen[priority]) {
-            (void)mp_build_error(b, "priority", NULL,
-                                 "there are thresholds for this priority already");
+            mp_build_missing(b, "priority", NULL, "there are thresholds for this priority already");
         } else {
             /* No route can have priority HIGH here, so that its thresholds meet no request: checked
              * and forgotten. */

@@ -74,11 +74,6 @@ static bool build_add(struct mp_conf_build *b, const pb_header_option *m,
     ret->keep_empty = m->keep_empty_value;
     bool ok = build_name(b, "header.key", m->header->key, &ret->name);
     ok &= mp_build_header_text(b, "header.value", m->header->value, true);
-    if (m->header->value[0] == '\0' && !m->keep_empty_value) {
-        (void)mp_build_error(b, "header.value", "set keep_empty_value: true to send it empty",
-                             "the value is empty, so the header would never be added");
-        ok = false;
-    }
     ret->value = mp_build_str(b, m->header->value);
     return ok;
 }

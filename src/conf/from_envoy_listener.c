@@ -72,6 +72,10 @@ static void build_filter(struct mp_conf_build *b, const Envoy__Config__Listener_
     }
     const ProtobufCMessage *any = mp_build_any(b, "typed_config", m->typed_config);
     if (!any) {
+        if (m->typed_config && b->opts->allow_unsupported) {
+            (void)mp_build_error(b, "typed_config", "remove the listener",
+                                 "the listener cannot do without this filter");
+        }
         return;
     }
     if (any->descriptor !=

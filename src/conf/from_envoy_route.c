@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* One route: what it matches, what it does. */
+#include <stdio.h>
+
 #include "conf/build.h"
+#include "conf/pb_int.h"
 
 typedef Envoy__Config__Route__V3__RouteMatch pb_match;
 typedef Envoy__Config__Route__V3__RouteAction pb_action;
@@ -103,11 +106,21 @@ static void build_match(struct mp_conf_build *b, const pb_match *m, struct mp_co
 
 static void check_cluster(struct mp_conf_build *b, const char *sub, const char *name)
 {
+    char cure[300];
     if (name[0] == '\0') {
         mp_build_missing(b, sub, NULL, "the name of the cluster is missing");
-    } else if (b->clusters_known && !mp_build_has_cluster(b, name)) {
-        (void)mp_build_error(b, sub, NULL, "there is no cluster \"%s\"", name);
+        return;
     }
+    if (!b->clusters_known || mp_build_has_cluster(b, name)) {
+        return;
+    }
+    struct mp_pb_guess guess;
+    mp_pb_guess_init(&guess, mp_str_c(name));
+    for (size_t i = 0; i < b->n_clusters; i++) {
+        mp_pb_guess_offer(&guess, b->clusters[i].p);
+    }
+    snprintf(cure, sizeof(cure), "did you mean \"%s\"?", guess.best ? guess.best : "");
+    (void)mp_build_error(b, sub, guess.best ? cure : NULL, "there is no cluster \"%s\"", name);
 }
 
 static void build_weight(struct mp_conf_build *b,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* What must differ across the configuration: names and addresses. Called inside static_resources.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -33,8 +34,11 @@ static void refuse_duplicates(struct mp_conf_build *b, struct holder *list, size
             continue;
         }
         size_t mark = mp_build_enter(b, "%s[%u]", y->kind, y->index);
-        (void)mp_build_error(b, field, NULL, "%s \"" MP_STR_FMT "\" is that of %s[%u] too", what,
-                             MP_STR_ARG(y->text), x->kind, x->index);
+        char first[128];
+        snprintf(first, sizeof(first), "static_resources.%s[%u]", x->kind, x->index);
+        struct mp_str shown = mp_build_str(b, mp_build_shown(b, first));
+        (void)mp_build_error(b, field, NULL, "%s \"" MP_STR_FMT "\" is that of %s too", what,
+                             MP_STR_ARG(y->text), shown.p);
         mp_build_leave(b, mark);
     }
 }

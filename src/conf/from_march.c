@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "conf/march.h"
+#include "conf/pb_int.h"
 
 /* ---- services ---- */
 
@@ -116,6 +117,22 @@ static int by_name(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
+/* Names the last service with the name, and the first. */
+static void report_twin(struct mp_march *m, const char *name)
+{
+    size_t first = SIZE_MAX, last = 0;
+    for (size_t i = 0; i < m->file->n_services; i++) {
+        if (strcmp(m->file->services[i]->name, name) == 0) {
+            first = MP_MIN(first, i);
+            last = i;
+        }
+    }
+    size_t mark = mp_build_enter(m->b, "services[%zu]", last);
+    (void)mp_build_error(m->b, "name", "give each service its own name",
+                         "name \"%s\" is that of services[%zu] too", name, first);
+    mp_build_leave(m->b, mark);
+}
+
 static void check_services(struct mp_march *m)
 {
     const pb_simple_file *f = m->file;
@@ -133,8 +150,7 @@ static void check_services(struct mp_march *m)
     for (size_t i = 1; i < f->n_services; i++) {
         if (m->services[i]->name[0] &&
             strcmp(m->services[i - 1]->name, m->services[i]->name) == 0) {
-            (void)mp_build_error(b, "services", "give each service its own name",
-                                 "two services have the name \"%s\"", m->services[i]->name);
+            report_twin(m, m->services[i]->name);
         }
     }
 }
@@ -150,6 +166,17 @@ static const pb_service *find_service(const struct mp_march *m, const char *name
 
 /* ---- routes ---- */
 
+/* Without what a host never holds. */
+static bool is_plain(const char *z)
+{
+    for (; *z; z++) {
+        if ((unsigned char)*z <= ' ' || (unsigned char)*z >= 0x7f || strchr("/?#@\\", *z)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void check_route_hosts(struct mp_march *m, const pb_march_route *r)
 {
     for (size_t i = 0; i < r->n_hosts; i++) {
@@ -161,6 +188,8 @@ static void check_route_hosts(struct mp_march *m, const pb_march_route *r)
         } else if (strchr(h, ':') && h[0] != '[') {
             (void)mp_build_error(m->b, sub, "remove the port",
                                  "\"%s\": hosts are compared without the port", h);
+        } else if (!is_plain(h)) {
+            (void)mp_build_error(m->b, sub, NULL, "\"%s\" is not a host", h);
         } else if (strchr(h, '*') && strcmp(h, "*") != 0 && strncmp(h, "*.", 2) != 0) {
             (void)mp_build_error(m->b, sub, "use *.example.com", "\"%s\" is not a host", h);
         } else {
@@ -172,6 +201,19 @@ static void check_route_hosts(struct mp_march *m, const pb_march_route *r)
             }
         }
     }
+}
+
+static void no_service(struct mp_march *m, const char *name)
+{
+    char cure[300];
+    struct mp_pb_guess guess;
+    mp_pb_guess_init(&guess, mp_str_c(name));
+    for (size_t i = 0; i < m->file->n_services; i++) {
+        mp_pb_guess_offer(&guess, m->file->services[i]->name);
+    }
+    snprintf(cure, sizeof(cure), "did you mean \"%s\"?", guess.best ? guess.best : "");
+    (void)mp_build_error(m->b, "cluster_name", guess.best ? cure : NULL,
+                         "there is no service \"%s\"", name);
 }
 
 static void check_route(struct mp_march *m, const pb_march_route *r)
@@ -191,8 +233,7 @@ static void check_route(struct mp_march *m, const pb_march_route *r)
     } else if (m->services_known) {
         const pb_service *s = find_service(m, r->cluster_name);
         if (!s) {
-            (void)mp_build_error(b, "cluster_name", NULL, "there is no service \"%s\"",
-                                 r->cluster_name);
+            no_service(m, r->cluster_name);
         } else if (protocol_of(s->protocol) == OTHER_LAYER) {
             (void)mp_build_error(b, "cluster_name", NULL,
                                  "service \"%s\" has protocol %s: routes are for HTTP",

@@ -85,7 +85,10 @@ static struct use *collect_uses(struct mp_march *m, size_t *ret_n)
  * file counts. */
 static void warn_hidden(struct mp_march *m, const struct use *uses, size_t n)
 {
-    for (size_t i = 1; i < n && n <= SHADOW_MAX; i++) {
+    if (n > SHADOW_MAX || m->b->diag->errors > 0) {
+        return;
+    }
+    for (size_t i = 1; i < n; i++) {
         struct mp_str prefix = mp_str_c(m->file->routes[uses[i].route]->prefix);
         for (size_t j = 0; j < i; j++) {
             struct mp_str earlier = mp_str_c(m->file->routes[uses[j].route]->prefix);
@@ -130,13 +133,19 @@ static pb_vhost *make_vhost(struct mp_march *m, struct mp_str host, const struct
         v->domains[v->n_domains++] = mp_march_printf(m, "%s:*", host.p);
     }
     v->routes = MP_MARCH_LIST(m, v->routes, n);
+    if (n > 0) {
+        mp_conf_places_add(
+            m->places,
+            mp_march_printf(m, MANAGER_PATH ".route_config.virtual_hosts[%zu]", (size_t)0, index),
+            mp_march_printf(m, "routes[%zu].hosts", uses[0].route), false);
+    }
     for (size_t i = 0; i < n; i++) {
         v->routes[v->n_routes++] = make_route(m, m->file->routes[uses[i].route]);
         mp_conf_places_add(
             m->places,
             mp_march_printf(m, MANAGER_PATH ".route_config.virtual_hosts[%zu].routes[%zu]",
                             (size_t)0, index, i),
-            mp_march_printf(m, "routes[%zu]", uses[i].route));
+            mp_march_printf(m, "routes[%zu]", uses[i].route), false);
     }
     warn_hidden(m, uses, n);
     return v;
@@ -244,10 +253,13 @@ static void add_filters(struct mp_march *m, pb_manager *hm)
         struct mp_pb_read_opts opts = {.allow_unsupported = m->b->opts->allow_unsupported};
         if (!mp_is_err(mp_pb_from_yaml(m->yaml, path, (*t)->message, &opts, m->b->scratch,
                                        m->b->diag, &conf))) {
-            mp_conf_places_add(m->places,
-                               mp_march_printf(m, MANAGER_PATH ".http_filters[%zu].typed_config",
-                                               (size_t)0, hm->n_http_filters),
-                               mp_march_printf(m, "%s", path));
+            for (size_t i = 0; i < m->n_listeners; i++) {
+                mp_conf_places_add(m->places,
+                                   mp_march_printf(m,
+                                                   MANAGER_PATH ".http_filters[%zu].typed_config",
+                                                   i, hm->n_http_filters),
+                                   mp_march_printf(m, "%s", path), true);
+            }
             add_filter(m, hm, (*t)->name, conf);
         }
     }
@@ -256,12 +268,11 @@ static void add_filters(struct mp_march *m, pb_manager *hm)
 /* ---- limits ---- */
 
 static void check_range(struct mp_march *m, const char *name, const pb_u32 *v, uint32_t min,
-                        uint32_t max)
+                        uint32_t max, uint32_t *ret)
 {
     char sub[64];
-    uint32_t ignored;
     snprintf(sub, sizeof(sub), "limits.%s", name);
-    mp_build_u32(m->b, sub, v, min, max, &ignored);
+    mp_build_u32(m->b, sub, v, min, max, ret);
 }
 
 static void check_time(struct mp_march *m, const char *name, const pb_duration *d)
@@ -275,21 +286,21 @@ static void check_time(struct mp_march *m, const char *name, const pb_duration *
 static void check_limits(struct mp_march *m)
 {
     const pb_limits *l = m->file->limits;
+    uint32_t ignored;
     m->buffer_bytes = BUFFER_DEFAULT;
     if (!l) {
         return;
     }
-    check_range(m, "head_bytes", l->head_bytes, 1024, 8 << 20);
-    check_range(m, "header_fields", l->header_fields, 1, 65535);
-    check_range(m, "connections", l->connections, 1, UINT32_MAX);
-    check_range(m, "buffer_bytes", l->buffer_bytes, 1024, 1u << 30);
+    check_range(m, "head_bytes", l->head_bytes, 1024, 8 << 20, &ignored);
+    check_range(m, "header_fields", l->header_fields, 1, 65535, &ignored);
+    check_range(m, "connections", l->connections, 1, UINT32_MAX, &ignored);
+    check_range(m, "buffer_bytes", l->buffer_bytes, 1024, 1u << 30, &m->buffer_bytes);
     check_time(m, "idle_timeout", l->idle_timeout);
     check_time(m, "stream_idle_timeout", l->stream_idle_timeout);
     check_time(m, "request_timeout", l->request_timeout);
     check_time(m, "request_headers_timeout", l->request_headers_timeout);
     check_time(m, "max_connection_duration", l->max_connection_duration);
     check_time(m, "drain_timeout", l->drain_timeout);
-    m->buffer_bytes = l->buffer_bytes ? l->buffer_bytes->value : BUFFER_DEFAULT;
 }
 
 /* What Envoy has no field for, or one of coarser grain. */
@@ -388,6 +399,7 @@ static void set_connections(struct mp_march *m, pb_bootstrap *boot)
     e->value = MP_MARCH_NEW(m, google__protobuf__value);
     e->value->kind_case = GOOGLE__PROTOBUF__VALUE__KIND_NUMBER_VALUE;
     e->value->number_value = m->file->limits->connections->value;
+    mp_conf_places_add(m->places, "layered_runtime", "limits.connections", false);
     layer->name = (char *)"limits";
     layer->layer_specifier_case =
         ENVOY__CONFIG__BOOTSTRAP__V3__RUNTIME_LAYER__LAYER_SPECIFIER_STATIC_LAYER;
@@ -411,11 +423,14 @@ static pb_bootstrap *make_bootstrap(struct mp_march *m)
     boot->node->cluster = (char *)"marchproxy-cluster";
     boot->admin = mp_march_admin(m);
     boot->static_resources = res;
-    mp_conf_places_add(m->places, "admin", "admin");
+    mp_conf_places_add(m->places, "admin", "admin", false);
     res->listeners = MP_MARCH_LIST(m, res->listeners, m->n_listeners);
     for (size_t i = 0; i < m->n_listeners; i++) {
         mp_conf_places_add(m->places, mp_march_printf(m, "static_resources.listeners[%zu]", i),
-                           m->listeners[i].written);
+                           m->listeners[i].written, false);
+        mp_conf_places_add(m->places, mp_march_printf(m, MANAGER_PATH, i), "limits", false);
+        mp_conf_places_add(m->places, mp_march_printf(m, MANAGER_PATH ".access_log", i),
+                           "access_log", false);
         res->listeners[res->n_listeners++] = make_listener(m, &m->listeners[i], manager);
     }
     res->clusters = MP_MARCH_LIST(m, res->clusters, f->n_services);
@@ -423,7 +438,7 @@ static pb_bootstrap *make_bootstrap(struct mp_march *m)
         if (mp_march_is_ours(f->services[i])) {
             mp_conf_places_add(
                 m->places, mp_march_printf(m, "static_resources.clusters[%zu]", res->n_clusters),
-                mp_march_printf(m, "services[%zu]", i));
+                mp_march_printf(m, "services[%zu]", i), false);
             res->clusters[res->n_clusters++] = mp_march_cluster(m, f->services[i]);
         }
     }
@@ -448,7 +463,6 @@ void mp_build_from_march(struct mp_conf_build *b, const struct mp_yaml *y,
     check_limits(&m);
     (void)mp_march_listen(&m);
     pb_bootstrap *boot = make_bootstrap(&m);
-    if (b->diag->errors == 0) {
-        mp_build_bootstrap(b, boot);
-    }
+    /* Also with errors: filters have not been heard yet. What was told is not told again. */
+    mp_build_bootstrap(b, boot);
 }

@@ -118,6 +118,20 @@ static void translate(struct mp_conf_build *b, struct mp_yaml *y, struct mp_conf
     }
 }
 
+/* Reader and translation report one after the other; a person reads from top to bottom. Few items:
+ * insertion. */
+static void sort_by_line(struct mp_diag *diag, size_t from)
+{
+    for (size_t i = from + 1; i < diag->n; i++) {
+        struct mp_diag_item item = diag->items[i];
+        size_t j = i;
+        for (; j > from && diag->items[j - 1].line > item.line; j--) {
+            diag->items[j] = diag->items[j - 1];
+        }
+        diag->items[j] = item;
+    }
+}
+
 mp_err mp_conf_load_text(struct mp_str text, const char *file, const struct mp_conf_load_opts *opts,
                          struct mp_diag *diag, struct mp_conf **ret)
 {
@@ -130,7 +144,7 @@ mp_err mp_conf_load_text(struct mp_str text, const char *file, const struct mp_c
         mp_diag_fini(&own);
         return err;
     }
-    size_t errors = diag->errors;
+    size_t errors = diag->errors, items = diag->n;
     mp_diag_set_file(diag, file);
     MP_TRY(mp_yaml_parse(text, diag, &y));
     mp_arena_init(&scratch, NULL, 0, &mp_block_source_heap, BLOCK, SIZE_MAX);
@@ -146,6 +160,7 @@ mp_err mp_conf_load_text(struct mp_str text, const char *file, const struct mp_c
                                 .places = &places};
     c->file = mp_build_str(b, file ? file : "");
     translate(b, y, &places);
+    sort_by_line(diag, items);
     free(b);
     mp_conf_places_fini(&places);
     mp_arena_fini(&scratch);

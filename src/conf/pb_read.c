@@ -150,7 +150,8 @@ static bool read_enum(struct reader *r, const frame *f, const struct mp_yaml_nod
         return true;
     }
     size_t used = 0;
-    if (guess.best) {
+    /* Short names are alike by chance: HTTP2 is no slip for HTTP1. */
+    if (guess.best && n->text.n > 5) {
         snprintf(cure, sizeof(cure), "did you mean %s?", guess.best);
     } else {
         for (unsigned i = 0; i < e->n_values && used < sizeof(cure) - 1; i++) {
@@ -460,14 +461,19 @@ static bool unknown_field(struct reader *r, const frame *f, const struct mp_yaml
     for (unsigned i = 0; i < d->n_fields; i++) {
         mp_pb_guess_offer(&guess, d->fields[i].name);
     }
+    bool own = mp_str_starts(mp_str_c(d->name), MP_STR("marchproxy."));
     if (guess.best) {
         snprintf(cure, sizeof(cure), "did you mean \"%s\"?", guess.best);
-    } else if (mp_str_starts(mp_str_c(d->name), MP_STR("marchproxy."))) {
+    } else if (own) {
         size_t used = (size_t)snprintf(cure, sizeof(cure), "known are: ");
         for (unsigned i = 0; i < d->n_fields && used < sizeof(cure) - 1; i++) {
             used += (size_t)snprintf(cure + used, sizeof(cure) - used, "%s%s", i ? ", " : "",
                                      d->fields[i].name);
         }
+    }
+    if (own) {
+        return unsupported(r, &at, key->line, cure, "unknown key \"" MP_STR_FMT "\"",
+                           MP_STR_ARG(brief(key)));
     }
     return unsupported(r, &at, key->line, cure,
                        "field \"" MP_STR_FMT "\" of %s is not supported: there is no such field",
@@ -611,6 +617,41 @@ static bool read_fields(struct reader *r, const frame *f, const struct mp_yaml_n
     return ok;
 }
 
+/* The types that are written as one scalar. */
+static bool read_bare(struct reader *r, const frame *f, const struct mp_yaml_node *n, size_t line,
+                      ProtobufCMessage *m)
+{
+    const ProtobufCMessageDescriptor *d = m->descriptor;
+    Google__Protobuf__Timestamp *t = (Google__Protobuf__Timestamp *)m;
+    switch (mp_pb_special(d)) {
+    case MP_PB_WRAPPER:
+        return read_value(r, f, n, line, &d->fields[0], (char *)m + d->fields[0].offset);
+    case MP_PB_DURATION:
+        return read_duration(r, f, n, line, (Google__Protobuf__Duration *)m);
+    case MP_PB_FIELD_MASK:
+        return read_field_mask(r, f, n, line, (Google__Protobuf__FieldMask *)m);
+    default:
+        return mp_pb_text_timestamp(n->text, &t->seconds, &t->nanos) ||
+               report(r, f, line, "write 2006-01-02T15:04:05Z", "\"" MP_STR_FMT "\" is not a time",
+                      MP_STR_ARG(brief(n)));
+    }
+}
+
+static bool read_list_value(struct reader *r, const frame *f, const struct mp_yaml_node *n,
+                            size_t line, Google__Protobuf__ListValue *list)
+{
+    Google__Protobuf__Value v = GOOGLE__PROTOBUF__VALUE__INIT;
+    if (n->kind != MP_YAML_LIST) {
+        return report(r, f, line, NULL, "%s where a list is expected", kind_name(n));
+    }
+    bool ok = read_any_value(r, f, n, line, &v);
+    if (v.list_value) {
+        *list = *v.list_value;
+    }
+    return ok;
+}
+
+/* *ret is set as far as something could be read; a bad bare value counts as absent. */
 static bool read_message(struct reader *r, const frame *f, const struct mp_yaml_node *n,
                          size_t line, const ProtobufCMessageDescriptor *d, ProtobufCMessage **ret)
 {
@@ -619,7 +660,6 @@ static bool read_message(struct reader *r, const frame *f, const struct mp_yaml_
         return false;
     }
     *ret = m;
-    bool is_scalar = n->kind == MP_YAML_SCALAR;
     switch (mp_pb_special(d)) {
     case MP_PB_ANY:
         return read_any(r, f, n, line, (Google__Protobuf__Any *)m);
@@ -627,40 +667,20 @@ static bool read_message(struct reader *r, const frame *f, const struct mp_yaml_
         return read_struct(r, f, n, line, (Google__Protobuf__Struct *)m);
     case MP_PB_VALUE:
         return read_any_value(r, f, n, line, (Google__Protobuf__Value *)m);
-    case MP_PB_LIST_VALUE: {
-        Google__Protobuf__Value v = GOOGLE__PROTOBUF__VALUE__INIT;
-        if (n->kind != MP_YAML_LIST) {
-            return report(r, f, line, NULL, "%s where a list is expected", kind_name(n));
-        }
-        bool ok = read_any_value(r, f, n, line, &v);
-        if (v.list_value) {
-            *(Google__Protobuf__ListValue *)m = *v.list_value;
-        }
-        return ok;
-    }
+    case MP_PB_LIST_VALUE:
+        return read_list_value(r, f, n, line, (Google__Protobuf__ListValue *)m);
     case MP_PB_WRAPPER:
-        return read_value(r, f, n, line, &d->fields[0], (char *)m + d->fields[0].offset);
     case MP_PB_DURATION:
-        if (is_scalar) {
-            return read_duration(r, f, n, line, (Google__Protobuf__Duration *)m);
-        }
-        break; /* {seconds: 1} occurs in older files */
-    case MP_PB_TIMESTAMP: {
-        Google__Protobuf__Timestamp *t = (Google__Protobuf__Timestamp *)m;
-        if (is_scalar && !mp_pb_text_timestamp(n->text, &t->seconds, &t->nanos)) {
-            return report(r, f, line, "write 2006-01-02T15:04:05Z",
-                          "\"" MP_STR_FMT "\" is not a time", MP_STR_ARG(brief(n)));
-        }
-        if (is_scalar) {
-            return true;
-        }
-        break;
-    }
+    case MP_PB_TIMESTAMP:
     case MP_PB_FIELD_MASK:
-        if (is_scalar) {
-            return read_field_mask(r, f, n, line, (Google__Protobuf__FieldMask *)m);
+        if (n->kind != MP_YAML_SCALAR) {
+            break; /* {seconds: 1} occurs in older files */
         }
-        break;
+        if (!read_bare(r, f, n, line, m)) {
+            *ret = NULL;
+            return false;
+        }
+        return true;
     case MP_PB_PLAIN:
         break;
     }

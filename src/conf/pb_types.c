@@ -177,9 +177,10 @@ bool mp_pb_is_secret(const ProtobufCMessageDescriptor *d, const ProtobufCFieldDe
         {"envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys", "keys"},
         {"envoy.extensions.transport_sockets.tls.v3.GenericSecret", "secret"},
         {"marchproxy.config.v1.Certificate", "private_key"},
-        {"marchproxy.filters.http.v1.Auth", "jwt_secret"},
-        {"marchproxy.filters.http.v1.Auth", "base64_tokens"},
-        {"marchproxy.filters.http.v1.License", "license_key"},
+        {"marchproxy.filters.v1.Auth", "jwt_secret"},
+        {"marchproxy.filters.v1.Auth", "base64_tokens"},
+        {"marchproxy.filters.v1.PreviousSecret", "secret"},
+        {"marchproxy.filters.v1.License", "license_key"},
     };
     for (size_t i = 0; i < MP_COUNTOF(table); i++) {
         if (strcmp(table[i].field, f->name) == 0 && strcmp(table[i].message, d->name) == 0) {

@@ -12,17 +12,21 @@ struct mp_yaml;
  * file). */
 struct mp_conf_origin {
     const char *made, *written;
+    bool whole; /* what lies below has the same names in both */
 };
 struct mp_conf_places {
     const struct mp_yaml *yaml;     /* NULL: no file, lines are unknown */
     struct mp_conf_origin *origins; /* heap; none: the paths are the same */
     size_t n, cap;
+    char shown[4096];
 };
 void mp_conf_places_fini(struct mp_conf_places *p);
 /* made and written are borrowed. */
-void mp_conf_places_add(struct mp_conf_places *p, const char *made, const char *written);
-/* The path to show for a path (itself when it has no other origin), and its line. */
-const char *mp_conf_place(const struct mp_conf_places *p, const char *path, size_t *ret_line);
+void mp_conf_places_add(struct mp_conf_places *p, const char *made, const char *written,
+                        bool whole);
+/* The path to show for a path (itself when it has no other origin; else valid until the next call
+ * with p), and its line. */
+const char *mp_conf_place(struct mp_conf_places *p, const char *path, size_t *ret_line);
 /* path.sub in out; sub may be NULL or begin with '['. */
 void mp_conf_path_join(const char *path, const char *sub, char *out, size_t cap);
 /* struct mp_conf_where.line_of with a struct mp_conf_places in lines. */

@@ -13,8 +13,9 @@
  * lines NULL. */
 struct mp_conf_where {
     struct mp_diag *diag;
-    const char *path; /* "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters[1]"
-                       */
+    const char *
+        path; /* "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters[1]"
+               */
     size_t (*line_of)(const struct mp_conf_where *w, const char *subpath); /* 0: unknown */
     const void *lines;                                                     /* private to line_of */
 };

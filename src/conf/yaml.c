@@ -295,8 +295,11 @@ static mp_err syntax_error(struct loader *l)
         return fail(l, MP_E_SYNTAX, 0, "save the file as UTF-8", "%s at byte %zu", p->problem,
                     p->problem_offset);
     }
+    bool start = p->problem && strstr(p->problem, "cannot start any token");
+    const char *cure =
+        start ? "indent with blanks, not tabs; quote text that begins with @, % or `" : NULL;
     if (p->context) {
-        return fail(l, MP_E_SYNTAX, line, NULL, "%s, %s (column %zu)", p->problem, p->context,
+        return fail(l, MP_E_SYNTAX, line, cure, "%s, %s (column %zu)", p->problem, p->context,
                     p->problem_mark.column + 1);
     }
     return fail(l, MP_E_SYNTAX, line, NULL, "%s (column %zu)",

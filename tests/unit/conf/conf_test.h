@@ -77,23 +77,27 @@ static const struct mp_conf_filter_type ct_own = {
 static const struct mp_conf_filter_type *const ct_filters[] = {&ct_health, &ct_own, &ct_router,
                                                                NULL};
 
-/* Operators are words in capitals, closed by %. */
+/* %NAME% or %NAME(anything)%, and %% for itself. */
 static mp_err ct_check_format(struct mp_str f, const char **ret_cause)
 {
     for (size_t i = 0; i < f.n; i++) {
         if (f.p[i] != '%') {
             continue;
         }
-        ptrdiff_t end = mp_str_chr(f, '%', i + 1);
-        if (end < 0) {
+        struct mp_str name = mp_str(f.p + i + 1, f.n - i - 1);
+        int open = 0;
+        for (i++; i < f.n && (f.p[i] != '%' || open > 0); i++) {
+            open += f.p[i] == '(';
+            open -= f.p[i] == ')';
+        }
+        if (i == f.n) {
             *ret_cause = "% without an end";
             return MP_FAIL(INVALID);
         }
-        if (mp_str_starts(mp_str(f.p + i + 1, f.n - i - 1), MP_STR("NOPE"))) {
+        if (mp_str_starts(name, MP_STR("NOPE"))) {
             *ret_cause = "unknown operator NOPE";
             return MP_FAIL(INVALID);
         }
-        i = (size_t)end;
     }
     return MP_OK;
 }
