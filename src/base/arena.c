@@ -37,11 +37,29 @@ void mp_arena_init(struct mp_arena *a, void *first, size_t first_size, struct mp
     }
 }
 
+bool mp_arena_on_fini(struct mp_arena *a, void (*fn)(void *arg), void *arg)
+{
+    struct mp_arena_cleanup *c = mp_arena_alloc(a, sizeof(*c));
+    if (!c) {
+        return false;
+    }
+    *c = (struct mp_arena_cleanup){.next = a->cleanups, .fn = fn, .arg = arg};
+    a->cleanups = c;
+    return true;
+}
+
 void mp_arena_fini(struct mp_arena *a)
 {
+    for (struct mp_arena_cleanup *c = a->cleanups; c; c = c->next) {
+        c->fn(c->arg);
+    }
+    a->cleanups = NULL;
     struct mp_arena_block *b = a->blocks;
     while (b) {
         struct mp_arena_block *next = b->next;
+        if (a->wipe) {
+            explicit_bzero(b + 1, b->size - sizeof(*b));
+        }
         a->src->put(a->src, b, b->size);
         b = next;
     }

@@ -8,6 +8,7 @@
  * returns NULL before the maximum (true exhaustion aborts).
  */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -27,6 +28,12 @@ struct mp_arena_block {
     size_t size;
 };
 
+struct mp_arena_cleanup {
+    struct mp_arena_cleanup *next;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
 struct mp_arena {
     char *cur, *end;
     struct mp_arena_block *blocks; /* those from the source, newest first */
@@ -34,11 +41,16 @@ struct mp_arena {
     size_t used;      /* bytes taken from the source so far */
     size_t max;       /* of used */
     size_t block_min; /* bytes asked from the source at a time */
+    struct mp_arena_cleanup *cleanups;
+    bool wipe; /* blocks are overwritten before they are given back: secrets lie in them */
 };
 
 /* first may be NULL. Its memory stays the caller's. */
 void mp_arena_init(struct mp_arena *a, void *first, size_t first_size, struct mp_block_source *src,
                    size_t block_min, size_t max);
+/* fn(arg) runs in mp_arena_fini, the last one registered first, while all memory is still there:
+ * for what an object in the arena has outside of it. False when the limit is reached. */
+MP_MUST_USE bool mp_arena_on_fini(struct mp_arena *a, void (*fn)(void *arg), void *arg);
 /* Gives all blocks back; the arena may be initialised again. */
 void mp_arena_fini(struct mp_arena *a);
 void *mp_arena_alloc_slow(struct mp_arena *a, size_t n, size_t align);

@@ -28,13 +28,22 @@ struct mp_stat_def {
     const char *prom_name, *label, *label_value;
     /* Histograms only: recorded unit per exported unit; 1000 = recorded in us, exported in ms. */
     uint32_t scale;
+    /* Histograms only: Prometheus' upper bounds, in exported units and ascending, when the usual ones
+     * (times in ms) do not fit. */
+    const double *bounds;
+    uint32_t n_bounds; /* at most MP_STAT_BOUNDS_MAX */
 };
+#define MP_STAT_BOUNDS_MAX 19
 
 struct mp_stat_schema {
     const char *kind;        /* "http", "cluster", "listener", "server" */
     const char *text_prefix; /* "http." ; the full text name is prefix + scope + "." + stat */
     const char *prom_prefix; /* "envoy_http_" */
     const char *label;       /* "envoy_http_conn_manager_prefix"; NULL: scope has no label */
+    /* The scope's name ends the stat's name, in Prometheus too: text_prefix + scope, prom_prefix +
+     * scope. Such a schema has one def, with an empty name. (With label, an empty name of the def
+     * gives text_prefix + scope, and prom_prefix with the scope as label.) */
+    bool scope_is_name;
     const struct mp_stat_def *defs;
     uint32_t n;
 };

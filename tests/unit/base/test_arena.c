@@ -199,6 +199,55 @@ static void alignment(void)
     mp_blocks_fini(&blocks);
 }
 
+static int order[4], n_order;
+
+static void note(void *arg)
+{
+    order[n_order++] = *(int *)arg;
+}
+
+static void cleanups(void)
+{
+    struct mp_arena a;
+    mp_arena_init(&a, NULL, 0, &mp_block_source_heap, 128, 1 << 20);
+    int *one = mp_arena_alloc(&a, sizeof(*one)), *two = mp_arena_alloc(&a, sizeof(*two));
+    *one = 1;
+    *two = 2;
+    T_OK(mp_arena_on_fini(&a, note, one));
+    T_OK(mp_arena_on_fini(&a, note, two));
+    T_EQ(n_order, 0);
+    mp_arena_fini(&a);
+    T_EQ(n_order, 2);
+    T_EQ(order[0], 2);
+    T_EQ(order[1], 1);
+    mp_arena_fini(&a);
+    T_EQ(n_order, 2); /* once */
+    mp_arena_init(&a, NULL, 0, NULL, 0, 0);
+    T_OK(!mp_arena_on_fini(&a, note, &order[0]));
+}
+
+static unsigned char kept[256];
+
+static void keep_put(struct mp_block_source *src, void *block, size_t size)
+{
+    memcpy(kept, (char *)block + sizeof(struct mp_arena_block), sizeof(kept));
+    free(block);
+}
+
+static void wiping(void)
+{
+    for (int wipe = 0; wipe < 2; wipe++) {
+        struct failing f = {.src = {failing_get, keep_put}, .fail_after = 1, .round = 512};
+        struct mp_arena a;
+        mp_arena_init(&a, NULL, 0, &f.src, 512, 4096);
+        a.wipe = wipe;
+        memset(mp_arena_bytes(&a, sizeof(kept)), 0x5a, sizeof(kept));
+        mp_arena_fini(&a);
+        T_EQ(kept[0], wipe ? 0 : 0x5a);
+        T_EQ(kept[sizeof(kept) - 1], wipe ? 0 : 0x5a);
+    }
+}
+
 int main(void)
 {
     T_RUN(first_block);
@@ -210,5 +259,7 @@ int main(void)
     T_RUN(large_keeps_current);
     T_RUN(text);
     T_RUN(alignment);
+    T_RUN(cleanups);
+    T_RUN(wiping);
     return T_DONE();
 }
