@@ -680,7 +680,7 @@ static void test_threads(void)
     struct mp_str rest = captured(), line;
     while (mp_str_split(&rest, '\n', &line) && line.n > 0) {
         unsigned w = (unsigned)(line.p[1] - '0');
-        int i = atoi(line.p + 3);
+        int i = (int)strtol(line.p + 3, NULL, 10);
         T_EQ(line.n, 9);
         T_OK(w < WORKERS && i > last[w]);
         last[w] = i;
