@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "core/chan.h"
 #include "core/engine.h"
+#include "core/filter_stats.h"
 #include "core/route.h"
 #include "core/snapshot.h"
 #include "core/stats.h"
@@ -627,6 +628,27 @@ uint64_t mp_filter_random(const struct mp_filter *f)
 uint32_t mp_filter_writer(const struct mp_filter *f)
 {
     return f->stream->cw->w.writer;
+}
+
+const struct mp_stat_block *mp_filter_stats(const struct mp_filter *f, const struct mp_stat_schema *schema,
+                                            struct mp_str name)
+{
+    return mp_filter_stats_find(f->stream->cw->filter_stats, schema, name);
+}
+
+void mp_filter_mark(struct mp_filter *f, uint32_t bits)
+{
+    f->stream->filter_marks |= bits;
+}
+
+uint32_t mp_filter_marks(const struct mp_filter *f)
+{
+    return f->stream->filter_marks;
+}
+
+bool mp_filter_proxies(const struct mp_filter *f, uint32_t *ret)
+{
+    return mp_engine_proxies(f->stream->cw->engine, ret);
 }
 
 uint64_t mp_filter_request_bytes(const struct mp_filter *f)

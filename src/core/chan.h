@@ -4,7 +4,7 @@
  * Writing is corked: what one event produces for one connection is put together in the worker's cork and sent with
  * one system call at the end of the event (mp_cork_flush), or when another connection writes. Two sends instead of one cost
  * 3 us a request. Bodies above MP_CORK_COPY_MAX are not copied: cork and body go out with one sendmsg. What the kernel
- * does not take is queued in blocks; users look at mp_chan_queued and stop producing above their limit.
+ * does not take is queued in blocks; users look at mp_chan_backlog and stop producing above their limit.
  *
  * Errors: a failed write marks the channel failed and drops later output; the socket's own error event follows and
  * ends the connection.
@@ -49,6 +49,12 @@ bool mp_chan_on_writable(struct mp_core_worker *cw, struct mp_chan *ch);
 /* The cork's owner is a channel. */
 void mp_cork_flush(struct mp_core_worker *cw);
 
+/* For flow control: what waits for the socket. The cork does not count, it goes out at the end of the event; so a
+ * backlog always means that a writable event will come. */
+static inline size_t mp_chan_backlog(const struct mp_chan *ch)
+{
+    return ch->q.n;
+}
 static inline bool mp_chan_is_open(const struct mp_chan *ch)
 {
     return ch->io.fd >= 0;

@@ -13,6 +13,7 @@
 #include "core/build.h"
 #include "core/cluster.h"
 #include "core/engine_worker.h"
+#include "core/filter_stats.h"
 #include "core/listener.h"
 #include "core/names.h"
 #include "core/resolver.h"
@@ -85,6 +86,7 @@ mp_err mp_engine_new(const struct mp_engine_opts *opts, struct mp_engine **ret)
     e->server_scope = mp_stat_scope_get(e->stats, &mp_stats_server, MP_STR(""));
     e->h1_down_scope = mp_stat_scope_get(e->stats, &mp_stats_http1, MP_STR("downstream"));
     e->h1_up_scope = mp_stat_scope_get(e->stats, &mp_stats_http1, MP_STR("upstream"));
+    e->filter_stats = mp_filter_stats_new(e->stats);
     e->cluster_names = mp_names_new();
     const struct mp_alog_set_opts alog_opts = {.n_workers = e->n_workers + 1, .stats = e->stats,
                                                .threaded = opts->threaded_log};
@@ -170,6 +172,7 @@ struct mp_engine *mp_engine_free(struct mp_engine *e)
     mp_stat_scope_unref(e->server_scope);
     mp_stat_scope_unref(e->h1_down_scope);
     mp_stat_scope_unref(e->h1_up_scope);
+    mp_filter_stats_free(e->filter_stats);
     mp_stat_store_free(e->stats);
     mp_names_free(e->cluster_names);
     free_shared(&e->cluster_shared);
@@ -448,6 +451,56 @@ static void remember_socks(struct mp_publication *p)
     }
 }
 
+/* Tells every type of filter which of its configurations are in use now. */
+static void tell_filters(struct mp_engine *e)
+{
+    const struct mp_conf_filter_type *const *t = e->opts.registry->http_filters;
+    const struct mp_snapshot *s = e->snap;
+    uint32_t n_max = 1;
+    for (uint32_t i = 0; i < s->n_listeners; i++) {
+        n_max += s->listeners[i]->http->n_filters;
+    }
+    const void **confs = calloc(n_max, sizeof(*confs));
+    MP_ASSERT(confs != NULL);
+    for (; t != NULL && *t != NULL; t++) {
+        const struct mp_filter_type *type = (*t)->impl;
+        uint32_t n = 0;
+        if (type->on_published == NULL) {
+            continue;
+        }
+        for (uint32_t i = 0; i < s->n_listeners; i++) {
+            const struct mp_http *http = s->listeners[i]->http;
+            for (uint16_t k = 0; k < http->n_filters; k++) {
+                if (http->filters[k].type == *t) {
+                    confs[n++] = http->filters[k].parsed;
+                }
+            }
+        }
+        type->on_published((struct mp_filter_host *)(void *)e->main, confs, n);
+    }
+    free(confs);
+}
+
+void mp_engine_set_proxies(struct mp_engine *e, uint32_t n)
+{
+    __atomic_store_n(&e->proxies, (uint64_t)n + 1, __ATOMIC_RELAXED);
+    if (e->snap != NULL) {
+        tell_filters(e);
+    }
+}
+
+const struct mp_stat_block *mp_filter_host_stats(struct mp_filter_host *host, const struct mp_stat_schema *schema,
+                                                 struct mp_str name)
+{
+    struct mp_core_worker *cw = (struct mp_core_worker *)(void *)host;
+    return mp_filter_stats_find(cw->filter_stats, schema, name);
+}
+
+bool mp_filter_host_proxies(const struct mp_filter_host *host, uint32_t *ret)
+{
+    return mp_engine_proxies(((const struct mp_core_worker *)(const void *)host)->engine, ret);
+}
+
 static void publish(struct mp_publication *p)
 {
     struct mp_engine *e = p->engine;
@@ -468,6 +521,7 @@ static void publish(struct mp_publication *p)
         __atomic_store_n(&e->state, MP_SERVER_LIVE, __ATOMIC_RELAXED);
     }
     mp_stat_inc(e->main->server_stats, MP_ST_SERVER_CONFIG_OK);
+    tell_filters(e);
     if (e->opts.on_published != NULL) {
         e->opts.on_published(e->opts.arg, e->snap->generation);
     }

@@ -50,6 +50,8 @@ struct mp_engine {
     uint32_t n_workers;
     struct mp_stat_store *stats;
     struct mp_stat_scope *server_scope, *h1_down_scope, *h1_up_scope;
+    struct mp_filter_stats *filter_stats;
+    uint64_t proxies;              /* atomic: count + 1 as the control plane reports it; 0: unknown */
     struct mp_alog_set *alogs;
     struct mp_dns *dns;
     struct mp_names *cluster_names;
@@ -101,6 +103,15 @@ void mp_engine_for_each_worker(struct mp_engine *e, void (*fn)(struct mp_core_wo
 /* Counts a refused head or chunk by its reason (enum mp_h1_status), from a client or an upstream. */
 void mp_engine_count_h1_error(struct mp_core_worker *cw, int why);
 void mp_engine_count_h1_upstream_error(struct mp_core_worker *cw, int why);
+/* Proxies that run under the licence, as the control plane counts them; false: it has not said. Any thread. */
+static inline bool mp_engine_proxies(const struct mp_engine *e, uint32_t *ret)
+{
+    uint64_t n = __atomic_load_n(&e->proxies, __ATOMIC_RELAXED);
+    *ret = (uint32_t)(n - 1);
+    return n > 0;
+}
+/* What the control plane has reported. */
+void mp_engine_set_proxies(struct mp_engine *e, uint32_t n);
 static inline enum mp_server_state mp_engine_state(const struct mp_engine *e)
 {
     return (enum mp_server_state)__atomic_load_n(&e->state, __ATOMIC_RELAXED);

@@ -9,6 +9,7 @@
 #include "core/chain.h"
 #include "core/cluster.h"
 #include "core/conn.h"
+#include "core/filter_stats.h"
 #include "core/listener.h"
 #include "core/stats.h"
 #include "core/upconn.h"
@@ -55,6 +56,7 @@ struct mp_core_worker *mp_core_worker_new(struct mp_engine *e, uint32_t id, stru
     mp_task_init(&cw->reap_task, reap);
     mp_alog_worker_init(cw);
     mp_loop_add_hook(loop, flush_hook, cw);
+    cw->filter_stats = mp_filter_stats_local_new(e->filter_stats, cw->w.writer);
     cw->server_stats = mp_stat_block(e->server_scope, cw->w.writer);
     cw->h1_down_stats = mp_stat_block(e->h1_down_scope, cw->w.writer);
     cw->h1_up_stats = mp_stat_block(e->h1_up_scope, cw->w.writer);
@@ -173,6 +175,7 @@ struct mp_core_worker *mp_core_worker_free(struct mp_core_worker *cw)
     MP_ASSERT(mp_list_empty(&cw->streams));
     MP_ASSERT(mp_list_empty(&cw->dead_streams));
     mp_wheel_remove(mp_loop_wheel(cw->w.loop), &cw->alog_timer);
+    mp_filter_stats_local_free(cw->filter_stats);
     free(cw->clusters);
     free(cw->cork.buf);
     free(cw->fields);

@@ -31,6 +31,7 @@
 #include "conf/registry.h"
 
 struct mp_conf_header_match;
+struct mp_filter_host;
 struct mp_stream;
 struct mp_route;
 
@@ -85,6 +86,10 @@ struct mp_filter_type {
     /* The stream is over (finished, reset, timed out); called once for every instance, before the access log. Release
      * what is outside the arena. */
     void (*on_end)(struct mp_filter *f);
+    /* On the main thread, after a configuration has become current and after a change of what
+     * mp_filter_host_proxies says: makes stats visible before traffic, sets gauges that tell of configuration.
+     * confs: this type's in the chains of all listeners, in their order; n may be 0. */
+    void (*on_published)(struct mp_filter_host *host, const void *const *confs, uint32_t n);
     /* Chain configuration: optional per-worker or per-generation preparation is done in the conf parser
      * (conf/registry.h); conf memory lives in the snapshot's arena. */
 };
@@ -130,6 +135,21 @@ uint64_t mp_filter_start_ns(const struct mp_filter *f);
 uint64_t mp_filter_random(const struct mp_filter *f);
 /* Index of the worker for mp_stat_block. */
 uint32_t mp_filter_writer(const struct mp_filter *f);
+/* This worker's block of the schema's stats for a name ("": the only one of its schema). Counters outlive
+ * configurations. A schema has at most 256 names in the process; later ones count under "other". schema: a constant.
+ * No lock but for the first sight of a name. */
+const struct mp_stat_block *mp_filter_stats(const struct mp_filter *f, const struct mp_stat_schema *schema,
+                                            struct mp_str name);
+/* Bits that filters of one stream leave for those behind them. */
+enum { MP_FILTER_MARK_AUTH = 1 /* auth has looked at it */, MP_FILTER_MARK_EXEMPT = 2 /* and its path is exempt */ };
+void mp_filter_mark(struct mp_filter *f, uint32_t bits);
+uint32_t mp_filter_marks(const struct mp_filter *f);
+/* How many proxies run under the licence as the control plane reports it; false: nothing was reported. */
+bool mp_filter_proxies(const struct mp_filter *f, uint32_t *ret);
+/* The same for on_published; the block is the main thread's. */
+const struct mp_stat_block *mp_filter_host_stats(struct mp_filter_host *host, const struct mp_stat_schema *schema,
+                                                 struct mp_str name);
+bool mp_filter_host_proxies(const struct mp_filter_host *host, uint32_t *ret);
 /* Bytes of body so far, without heads and framing. */
 uint64_t mp_filter_request_bytes(const struct mp_filter *f);
 uint64_t mp_filter_response_bytes(const struct mp_filter *f);

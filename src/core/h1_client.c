@@ -46,6 +46,7 @@ void mp_h1_client_send_head(struct mp_upreq *u)
     }
     mp_chan_commit(uc->cw, &uc->ch, mp_h1_write_request(p, &o));
     u->head_sent = true;
+    bool held = u->held.n > 0;
     while (u->held.n > 0) {
         struct mp_str piece = mp_buf_front(&u->held);
         bool last = piece.n == u->held.n && u->held_all && !u->has_trailers;
@@ -56,6 +57,9 @@ void mp_h1_client_send_head(struct mp_upreq *u)
         mp_h1_client_send_trailers(u);
     } else if (u->held_all && !u->req_end) {
         mp_h1_client_send_data(u, MP_STR(""), true);
+    }
+    if (held && mp_chan_backlog(&uc->ch) == 0 && u->ops->on_writable != NULL) {
+        u->ops->on_writable(u); /* nothing else will tell that the body may go on */
     }
 }
 

@@ -19,6 +19,8 @@
 #include "core/stats.h"
 #include "io/sock.h"
 
+#define TARGET_BYTES_MAX (32 * 1024 - 1)
+
 static void process(struct mp_conn *c, char *buf, size_t n);
 static void read_input(struct mp_conn *c);
 
@@ -88,26 +90,33 @@ void mp_conn_drain(struct mp_conn *c)
     c->keep_alive = false;
 }
 
-/* Answers a head or chunk that the parser refused. The connection ends. */
-static void refuse(struct mp_conn *c, enum mp_h1_status why)
+/* Answers a head that was refused or did not come in time, as a stream without a request, so that filters, counters
+ * and logs see it. The connection ends: what follows cannot be understood. */
+static void refuse(struct mp_conn *c, unsigned status, uint32_t flags, const char *details)
+{
+    c->idle = false;
+    c->minor = 1;
+    c->body = MP_BODY_CHUNKED;
+    c->keep_alive = false;
+    mp_timer_unset(&c->timer);
+    struct mp_stream *s = mp_stream_new(c->cw, c, &mp_h1_server_codec, c->lst->http);
+    if (s == NULL) {
+        mp_conn_close(c);
+        return;
+    }
+    c->stream = s;
+    s->protocol_minor = 1;
+    mp_stream_local_reply(s, status, NULL, MP_STR(""), flags, details);
+}
+
+static void refuse_head(struct mp_conn *c, enum mp_h1_status why, unsigned status)
 {
     mp_stat_inc(c->stats, MP_ST_HTTP_CX_PROTOCOL_ERROR);
     mp_engine_count_h1_error(c->cw, why);
-    unsigned status = (unsigned)mp_h1_status_http(why);
     if (status == 431) {
         mp_stat_inc(c->stats, MP_ST_HTTP_RQ_HEADERS_TOO_LARGE);
     }
-    mp_stat_inc(c->stats, status < 500 ? MP_ST_HTTP_RQ_4XX : MP_ST_HTTP_RQ_5XX);
-    struct mp_h1_head_out o = {.status = status, .minor = 1, .body = MP_BODY_NONE, .write_length_zero = true,
-                               .conn = MP_H1_CONN_CLOSE};
-    size_t size = mp_h1_response_size(&o);
-    char *p = mp_chan_reserve(c->cw, &c->ch, size);
-    if (p != NULL) {
-        mp_chan_commit(c->cw, &c->ch, mp_h1_write_response(p, &o));
-    }
-    c->body = MP_BODY_CHUNKED; /* what follows cannot be understood: linger */
-    c->idle = false;
-    close_after_output(c);
+    refuse(c, status, MP_FLAG_DOWNSTREAM_PROTOCOL, mp_h1_status_name(why));
 }
 
 /* ---- input: heads ---- */
@@ -350,11 +359,12 @@ static void wait_for_head(struct mp_conn *c)
 static size_t take_head(struct mp_conn *c, char *buf, size_t n)
 {
     const struct mp_conf_http *hc = conf_of(c);
-    const struct mp_h1_limits limits = {hc->head_bytes_max, hc->fields_max, UINT16_MAX};
+    const struct mp_h1_limits limits = {hc->head_bytes_max, hc->fields_max, TARGET_BYTES_MAX};
     struct mp_h1_request r;
     size_t scanned = c->scanned;
     enum mp_h1_status st = mp_h1_parse_request(buf, n, &scanned, &limits, c->cw->fields, &r);
-    if (st == MP_H1_OK) {
+    bool parsed = st == MP_H1_OK;
+    if (parsed) {
         st = check_head(c, &r);
     }
     if (st == MP_H1_MORE) {
@@ -366,7 +376,11 @@ static size_t take_head(struct mp_conn *c, char *buf, size_t n)
     c->scanned = 0;
     if (st != MP_H1_OK) {
         mp_conn_drop_input(c);
-        refuse(c, st);
+        unsigned status = (unsigned)mp_h1_status_http(st);
+        if (st == MP_H1_ERR_BAD_VERSION && r.minor == 0 && parsed) {
+            status = 426; /* HTTP/1.0 is understood, but not accepted here */
+        }
+        refuse_head(c, st, status);
         return 0;
     }
     size_t used = begin_request(c, buf, &r);
@@ -397,7 +411,7 @@ static size_t take_head(struct mp_conn *c, char *buf, size_t n)
 
 static bool output_full(const struct mp_conn *c)
 {
-    return mp_chan_queued(c->cw, &c->ch) >= c->lst->http->buffer_limit;
+    return mp_chan_backlog(&c->ch) >= c->lst->http->buffer_limit;
 }
 
 static void process(struct mp_conn *c, char *buf, size_t n)
@@ -545,7 +559,7 @@ void mp_h1_server_on_ready(struct mp_io *io, unsigned events)
         bool drained = mp_chan_on_writable(c->cw, &c->ch);
         if (c->closing && (drained || c->ch.failed) && !c->lingering) {
             finish_close(c);
-        } else if (c->stream != NULL && mp_chan_queued(c->cw, &c->ch) < c->stream->http->buffer_limit / 2 + 1) {
+        } else if (c->stream != NULL && mp_chan_backlog(&c->ch) < c->stream->http->buffer_limit / 2 + 1) {
             mp_stream_on_writable(c->stream);
         } else if (c->stream == NULL) {
             next_request(c);
@@ -586,15 +600,8 @@ void mp_h1_server_on_timer(struct mp_timer *t)
     if (c->head_deadline != 0) {
         mp_stat_inc(c->stats, MP_ST_HTTP_RQ_HEADER_TIMEOUT);
         mp_conn_drop_input(c);
-        struct mp_h1_head_out o = {.status = 408, .minor = 1, .body = MP_BODY_NONE, .write_length_zero = true,
-                                   .conn = MP_H1_CONN_CLOSE};
-        char *p = mp_chan_reserve(c->cw, &c->ch, mp_h1_response_size(&o));
-        if (p != NULL) {
-            mp_chan_commit(c->cw, &c->ch, mp_h1_write_response(p, &o));
-        }
-        mp_stat_inc(c->stats, MP_ST_HTTP_RQ_4XX);
-        c->body = MP_BODY_CHUNKED; /* the rest of the head may still come: linger */
-        close_after_output(c);
+        refuse(c, 408, MP_FLAG_DURATION_TIMEOUT, "request_header_timeout");
+        mp_cork_flush(c->cw);
         return;
     }
     mp_stat_inc(c->stats, MP_ST_HTTP_CX_IDLE_TIMEOUT);
@@ -641,7 +648,7 @@ static void write_headers(struct mp_stream *s, struct mp_resp_head *h, bool end)
         c->keep_alive = false;
     }
     /* A response that ends before its request was read whole leaves the connection unusable. */
-    if (!s->req_end || (c->keep_alive && !more_requests(c))) {
+    if (c->body != MP_BODY_NONE || (c->keep_alive && !more_requests(c))) {
         c->keep_alive = false;
     }
     o.conn = !c->keep_alive ? MP_H1_CONN_CLOSE : c->minor == 0 ? MP_H1_CONN_KEEP_ALIVE : MP_H1_CONN_DEFAULT;
@@ -700,7 +707,7 @@ static void write_trailers(struct mp_stream *s, struct mp_hdrs *t)
 static void stream_closed(struct mp_stream *s, bool reset)
 {
     struct mp_conn *c = s->conn;
-    bool whole = s->req_end && c->body == MP_BODY_NONE;
+    bool whole = c->body == MP_BODY_NONE;
     c->stream = NULL;
     if (reset || c->ch.failed) {
         if (s->resp_started && !c->ch.failed) {
@@ -722,7 +729,7 @@ static void stream_closed(struct mp_stream *s, bool reset)
 
 static size_t queued(const struct mp_stream *s)
 {
-    return mp_chan_queued(s->cw, &s->conn->ch);
+    return mp_chan_backlog(&s->conn->ch);
 }
 
 static void read_on(struct mp_stream *s)

@@ -473,7 +473,7 @@ void mp_upreq_trailers(struct mp_upreq *u, struct mp_hdrs *t)
 
 size_t mp_upreq_queued(const struct mp_upreq *u)
 {
-    return u->held.n + (u->conn != NULL ? mp_chan_queued(u->cw, &u->conn->ch) : 0);
+    return u->held.n + (u->conn != NULL ? mp_chan_backlog(&u->conn->ch) : 0);
 }
 
 void mp_upreq_read_on(struct mp_upreq *u)

@@ -38,8 +38,16 @@ struct entry {
     struct mp_timer refresh;
 };
 
+/* Name servers that a cluster names instead of the system's; one resolver for each list. */
+struct own_servers {
+    struct mp_list link;
+    char *servers;
+    struct mp_dns *dns;
+};
+
 struct mp_resolver {
     struct mp_engine *engine;
+    struct mp_list own_servers;
     struct mp_list entries;
     void (*warmed)(void *arg);
     void *warmed_arg;
@@ -128,6 +136,30 @@ static bool same_set(const struct mp_endpoint_set *a, const struct mp_endpoint_s
 
 /* ---- resolving ---- */
 
+static struct mp_dns *dns_for(struct mp_resolver *r, struct mp_str servers)
+{
+    if (servers.n == 0) {
+        return r->engine->dns;
+    }
+    MP_LIST_FOREACH (it, &r->own_servers) {
+        struct own_servers *o = MP_CONTAINER_OF(it, struct own_servers, link);
+        if (mp_str_eq(mp_str_c(o->servers), servers)) {
+            return o->dns;
+        }
+    }
+    struct mp_dns *dns;
+    if (mp_is_err(mp_dns_new(r->engine->opts.main_loop, servers.p, &dns))) {
+        mp_log(MP_LOG_ERROR, "name servers cannot be used, taking the system's", kv_str("servers", servers));
+        return r->engine->dns;
+    }
+    struct own_servers *o = calloc(1, sizeof(*o));
+    MP_ASSERT(o != NULL);
+    o->servers = mp_str_dup_c(servers);
+    o->dns = dns;
+    mp_list_push_back(&r->own_servers, &o->link);
+    return dns;
+}
+
 static void start(struct entry *en);
 
 static void on_refresh(struct mp_timer *t)
@@ -213,6 +245,7 @@ static void start(struct entry *en)
     struct mp_engine *e = en->resolver->engine;
     const struct mp_stat_block *st = mp_stat_block(en->cluster->stats, e->main->w.writer);
     mp_stat_inc(st, MP_ST_CLUSTER_UPDATE_ATTEMPT);
+    struct mp_dns *dns = dns_for(en->resolver, en->cluster->conf->dns_servers);
     en->waiting = 1; /* guard against an answer to the first before the last is asked */
     for (uint32_t i = 0; i < en->n_names; i++) {
         struct name *nm = &en->names[i];
@@ -229,7 +262,7 @@ static void start(struct entry *en)
         }
         en->waiting++;
         mp_stat_inc(e->main->server_stats, MP_ST_SERVER_DNS_QUERIES);
-        nm->query = mp_dns_resolve(e->dns, nm->conf->addr.host, (enum mp_dns_family)en->cluster->conf->dns_family,
+        nm->query = mp_dns_resolve(dns, nm->conf->addr.host, (enum mp_dns_family)en->cluster->conf->dns_family,
                                    on_answer, nm);
     }
     if (--en->waiting == 0) {
@@ -280,6 +313,7 @@ struct mp_resolver *mp_resolver_new(struct mp_engine *e)
     MP_ASSERT(r != NULL);
     r->engine = e;
     mp_list_init(&r->entries);
+    mp_list_init(&r->own_servers);
     return r;
 }
 
@@ -290,6 +324,13 @@ struct mp_resolver *mp_resolver_free(struct mp_resolver *r)
     }
     MP_LIST_FOREACH_SAFE(it, &r->entries) {
         entry_free(MP_CONTAINER_OF(it, struct entry, link));
+    }
+    struct mp_list *it;
+    while ((it = mp_list_pop_front(&r->own_servers)) != NULL) {
+        struct own_servers *o = MP_CONTAINER_OF(it, struct own_servers, link);
+        mp_dns_free(o->dns);
+        free(o->servers);
+        free(o);
     }
     free(r);
     return NULL;

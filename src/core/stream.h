@@ -73,6 +73,7 @@ struct mp_stream {
     bool req_headers_passed, resp_headers_passed; /* false: the head itself waits at the paused filter */
     struct mp_buf req_held, resp_held; /* data kept by a pause */
     bool req_trailers_held, resp_trailers_held;
+    uint32_t filter_marks;             /* MP_FILTER_MARK_* */
 
     struct mp_req_head req;
     struct mp_resp_head *resp;      /* current final response head, in the arena */

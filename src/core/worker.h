@@ -41,6 +41,7 @@ struct mp_core_worker {
     bool draining;
     bool stopping;
 
+    struct mp_filter_stats_local *filter_stats;
     const struct mp_stat_block *server_stats, *h1_down_stats, *h1_up_stats;
     struct mp_timer alog_timer;
     /* What ended in this turn; freed at its end, because pointers may still be on the stack. */

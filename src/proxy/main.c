@@ -171,80 +171,85 @@ static void on_published(void *arg, uint64_t generation)
            kv_u64("connections_max", p->engine->connections_max));
 }
 
-/* -t: compiles everything that serving would compile, and opens no socket. */
-static int validate(struct program *p, struct mp_conf *conf, struct mp_diag *diag)
+/* Frees what make_loops and mp_engine_new made; the workers have ended or never begun. */
+static void free_all(struct program *p)
 {
-    p->opts.concurrency = 1;
-    if (!make_loops(p)) {
-        return 1;
-    }
-    const struct mp_engine_opts eo = {.n_workers = 1, .loops = p->loops, .main_loop = p->main_loop, .seed = 1,
-                                      .registry = &mp_filters_registry, .admin_http = mp_admin_http()};
-    struct mp_snapshot *snap = NULL;
-    mp_err err = mp_engine_new(&eo, &p->engine);
-    if (!mp_is_err(err)) {
-        err = mp_engine_build(p->engine, conf, diag, &snap);
-    }
-    if (snap != NULL) {
-        mp_snapshot_unref(snap);
-    }
-    print_diag(diag);
     mp_engine_free(p->engine);
-    mp_loop_free(p->loops[0]);
-    mp_loop_free(p->main_loop);
-    free(p->loops);
-    free(p->threads);
-    if (mp_is_err(err)) {
-        return 1;
-    }
-    printf("configuration '%s' OK\n", p->opts.config);
-    return 0;
-}
-
-static int serve(struct program *p, struct mp_conf *conf, struct mp_diag *diag)
-{
-    static const int signals[] = {SIGTERM, SIGINT, SIGUSR1, 0};
-    if (!make_loops(p)) {
-        fprintf(stderr, "marchproxy: cannot create an event loop: %s\n", strerror(errno));
-        return 1;
-    }
-    const struct mp_engine_opts eo = {.n_workers = p->n_workers, .loops = p->loops, .main_loop = p->main_loop,
-                                      .seed = mp_entropy_u64(), .registry = &mp_filters_registry,
-                                      .admin_http = mp_admin_http(), .threaded_log = true,
-                                      .fd_limit = raise_fd_limit(), .on_published = on_published, .arg = p};
-    struct mp_snapshot *snap;
-    if (mp_is_err(mp_signals_open(&p->signals, p->main_loop, signals, on_signal, p)) ||
-        mp_is_err(mp_engine_new(&eo, &p->engine))) {
-        fprintf(stderr, "marchproxy: cannot start: %s\n", strerror(errno));
-        return 1;
-    }
-    mp_admin_bind(p->engine);
-    if (mp_is_err(mp_engine_build(p->engine, conf, diag, &snap)) ||
-        mp_is_err(mp_engine_apply(p->engine, snap, diag))) {
-        print_diag(diag);
-        return 1;
-    }
-    print_diag(diag); /* warnings */
-    mp_log(MP_LOG_INFO, "marchproxy starts", kv_c("version", MP_VERSION), kv_u64("workers", p->n_workers),
-           kv_u64("fd_limit", eo.fd_limit));
-    if (mp_is_err(start_workers(p))) {
-        fprintf(stderr, "marchproxy: cannot start a thread: %s\n", strerror(errno));
-        return 1;
-    }
-    mp_loop_run(p->main_loop);
-    for (uint32_t i = 0; i < p->n_workers; i++) {
-        mp_thread_join(p->threads[i]);
-    }
-    mp_signals_close(&p->signals, p->main_loop);
-    mp_engine_free(p->engine);
-    for (uint32_t i = 0; i < p->n_workers; i++) {
+    for (uint32_t i = 0; p->loops != NULL && i < p->n_workers; i++) {
         mp_loop_free(p->loops[i]);
     }
     mp_loop_free(p->main_loop);
     free(p->loops);
     free(p->threads);
-    mp_log(MP_LOG_INFO, "marchproxy has stopped");
+}
+
+/* -t: compiles everything that serving would compile, and opens no socket. */
+static int validate(struct program *p, struct mp_conf *conf, struct mp_diag *diag)
+{
+    const struct mp_engine_opts eo = {.n_workers = p->n_workers, .loops = p->loops, .main_loop = p->main_loop,
+                                      .seed = 1, .registry = &mp_filters_registry, .admin_http = mp_admin_http()};
+    struct mp_snapshot *snap = NULL;
+    if (mp_is_err(mp_engine_new(&eo, &p->engine))) {
+        fprintf(stderr, "marchproxy: cannot start: %s\n", strerror(errno));
+        mp_conf_free(conf);
+        return 1;
+    }
+    mp_err err = mp_engine_build(p->engine, conf, diag, &snap);
+    print_diag(diag);
+    if (mp_is_err(err)) {
+        return 1;
+    }
+    mp_snapshot_unref(snap);
+    printf("configuration '%s' OK\n", p->opts.config);
     return 0;
+}
+
+static bool start_engine(struct program *p, struct mp_conf *conf, struct mp_diag *diag)
+{
+    const struct mp_engine_opts eo = {.n_workers = p->n_workers, .loops = p->loops, .main_loop = p->main_loop,
+                                      .seed = mp_entropy_u64(), .registry = &mp_filters_registry,
+                                      .admin_http = mp_admin_http(), .threaded_log = true,
+                                      .fd_limit = raise_fd_limit(), .on_published = on_published, .arg = p};
+    if (mp_is_err(mp_engine_new(&eo, &p->engine))) {
+        fprintf(stderr, "marchproxy: cannot start: %s\n", strerror(errno));
+        mp_conf_free(conf);
+        return false;
+    }
+    mp_admin_bind(p->engine);
+    struct mp_snapshot *snap;
+    bool ok = !mp_is_err(mp_engine_build(p->engine, conf, diag, &snap)) &&
+              !mp_is_err(mp_engine_apply(p->engine, snap, diag));
+    print_diag(diag); /* errors, or warnings */
+    if (ok) {
+        mp_log(MP_LOG_INFO, "marchproxy starts", kv_c("version", MP_VERSION), kv_u64("workers", p->n_workers),
+               kv_u64("fd_limit", eo.fd_limit));
+    }
+    return ok;
+}
+
+static int serve(struct program *p, struct mp_conf *conf, struct mp_diag *diag)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGUSR1, 0};
+    if (mp_is_err(mp_signals_open(&p->signals, p->main_loop, signals, on_signal, p))) {
+        fprintf(stderr, "marchproxy: cannot read signals: %s\n", strerror(errno));
+        mp_conf_free(conf);
+        return 1;
+    }
+    int rc = 1;
+    if (start_engine(p, conf, diag)) {
+        if (mp_is_err(start_workers(p))) {
+            fprintf(stderr, "marchproxy: cannot start a thread: %s\n", strerror(errno));
+            exit(1);
+        }
+        mp_loop_run(p->main_loop);
+        for (uint32_t i = 0; i < p->n_workers; i++) {
+            mp_thread_join(p->threads[i]);
+        }
+        mp_log(MP_LOG_INFO, "marchproxy has stopped");
+        rc = 0;
+    }
+    mp_signals_close(&p->signals, p->main_loop);
+    return rc;
 }
 
 int main(int argc, char **argv)
@@ -270,7 +275,17 @@ int main(int argc, char **argv)
         mp_diag_fini(&diag);
         return 1;
     }
-    int rc = p.opts.validate ? validate(&p, conf, &diag) : serve(&p, conf, &diag);
+    if (p.opts.validate) {
+        p.opts.concurrency = 1;
+    }
+    int rc = 1;
+    if (!make_loops(&p)) {
+        fprintf(stderr, "marchproxy: cannot create an event loop: %s\n", strerror(errno));
+        mp_conf_free(conf);
+    } else {
+        rc = p.opts.validate ? validate(&p, conf, &diag) : serve(&p, conf, &diag);
+    }
+    free_all(&p);
     mp_diag_fini(&diag);
     return rc;
 }
