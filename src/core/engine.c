@@ -454,7 +454,7 @@ static void remember_socks(struct mp_publication *p)
 /* Tells every type of filter which of its configurations are in use now. */
 static void tell_filters(struct mp_engine *e)
 {
-    const struct mp_conf_filter_type *const *t = e->opts.registry->http_filters;
+    const struct mp_conf_filter_type *const *t = e->opts.registry != NULL ? e->opts.registry->http_filters : NULL;
     const struct mp_snapshot *s = e->snap;
     uint32_t n_max = 1;
     for (uint32_t i = 0; i < s->n_listeners; i++) {
@@ -465,7 +465,7 @@ static void tell_filters(struct mp_engine *e)
     for (; t != NULL && *t != NULL; t++) {
         const struct mp_filter_type *type = (*t)->impl;
         uint32_t n = 0;
-        if (type->on_published == NULL) {
+        if (type == NULL || type->on_published == NULL) {
             continue;
         }
         for (uint32_t i = 0; i < s->n_listeners; i++) {
