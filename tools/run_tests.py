@@ -145,14 +145,14 @@ def callgrind():
     return tally
 
 
-def end_to_end(extra=(), timeout=600):
+def end_to_end(extra=(), timeout=900):
     tally = Tally()
     if not needs(RELEASE, tally, "e2e"):
         return tally
     junit = os.path.join(LOGS, "e2e.xml")
     if os.path.exists(junit):
         os.unlink(junit)
-    result = run([PYTHON, "-m", "pytest", "tests/e2e", "-n", str(2 * CORES), "-q", "--color=no", "-p",
+    result = run([PYTHON, "-m", "pytest", "tests/e2e", "-n", str(2 * CORES), "-q", "--color=no", "--maxfail=40", "-p",
                   "no:cacheprovider", f"--junitxml={junit}", *extra], timeout,
                  env={"MARCHPROXY_BIN": os.path.join(RELEASE.path, "marchproxy")}, log="e2e.log")
     counted = Tally()
