@@ -94,17 +94,15 @@ def test_json_form(tmp_path):
 def test_validate_binds_nothing(tmp_path, make):
     """A file whose ports are in use is still a good file."""
     o = make.origin()
-    text = ENVOY.replace("10000", str(o.port)).replace("9901", str(o.port))
+    text = ENVOY.replace("10000", str(o.port)).replace("9901", str(make.origin().port))
     code, said, _ = validate(tmp_path, text, "-t")
     assert code == 0, said
 
 
 def broken(old, new, base=ENVOY):
-    """The text with a replacement that is marked, and the marked line's number."""
-    assert old in base
-    text = base.replace(old, new + "  # HERE", 1)
-    line = next(i for i, x in enumerate(text.split("\n"), 1) if "# HERE" in x)
-    return text, line
+    """The text with a replacement, and the number of the last replaced line."""
+    at = base.index(old)
+    return base.replace(old, new, 1), base[:at].count("\n") + new.count("\n") + 1
 
 
 HCM_PATH = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config"
@@ -122,8 +120,8 @@ BAD_ENVOY = {
                         "virtual_hosts[0].routes[0].route.cluster"),
     "bad address": ("address: 127.0.0.1, port_value: 10000", "address: not an ip, port_value: 10000",
                     "static_resources.listeners[0].address"),
-    "no router": ("- name: envoy.filters.http.router\n            typed_config:\n              \"@type\": "
-                  "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router", "[]",
+    "no router": ("http_filters:\n          - name: envoy.filters.http.router\n            typed_config:\n              \"@type\": "
+                  "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router", "http_filters: []",
                   HCM_PATH + ".http_filters"),
     "unknown filter type": ("extensions.filters.http.router.v3.Router",
                             "extensions.filters.http.unheard_of.v3.Thing", "http_filters[0]"),
@@ -195,8 +193,8 @@ UNSUPPORTED = {
     "tls": ("filter_chains:\n    - filters:",
             "filter_chains:\n    - transport_socket: { name: envoy.transport_sockets.tls }  # HERE\n"
             "      filters:", "transport_socket"),
-    "layered runtime": ("static_resources:\n", "layered_runtime: { layers: [] }  # HERE\n"
-                        "static_resources:\n", "layered_runtime"),
+    "stats sinks": ("static_resources:\n", "stats_sinks: [{ name: statsd }]  # HERE\n"
+                    "static_resources:\n", "stats_sinks"),
     "hedging": ("cluster: service", "hedge_policy: { initial_requests: 2 }  # HERE\n"
                 "                  cluster: service", "hedge_policy"),
 }
@@ -213,7 +211,7 @@ def test_unsupported_is_refused_by_name(tmp_path, name):
     assert re.search(re.escape(file) + r":%d: \S*%s" % (line, path), said), said
 
 
-@pytest.mark.parametrize("name", ["layered runtime", "hedging"])
+@pytest.mark.parametrize("name", ["stats sinks", "hedging"])
 def test_unsupported_can_be_allowed(tmp_path, name):
     old, new, path = UNSUPPORTED[name]
     code, said, file = validate(tmp_path, ENVOY.replace(old, new, 1), "-t", "--allow-unsupported")

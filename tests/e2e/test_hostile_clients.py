@@ -278,14 +278,14 @@ def test_client_that_never_reads(make):
     before = p.memory_kb()
     with p.connect(rcvbuf=4096) as c:
         c.sock.settimeout(0.5)
-        sent = 0
-        one = head("GET / HTTP/1.1", [("Host", "a")])
+        sent, most = 0, 40 << 20
+        many = head("GET / HTTP/1.1", [("Host", "a")]) * 5000
         try:
-            while sent < 50000 * len(one):
-                sent += c.sock.send(one * 100)
+            while sent < most:
+                sent += c.sock.send(many)
         except TimeoutError:
             pass
-        assert sent < 50000 * len(one), "backpressure reached the client"
+        assert sent < most, "backpressure reached the client"
         assert p.memory_kb() - before < (30000 if p.sanitized() else 4000)
         assert p.get().status == 200
 
@@ -308,6 +308,8 @@ def test_connection_limit(make):
         extra.ask()
         assert extra.drain() == b""
     assert all(c.get().status == 200 for c in there)
+    assert p.admin("/ready").status == 200, "the limit is not for the operator"
+    assert p.stat("listener.127.0.0.1_%d.downstream_global_cx_overflow" % p.port) == 1
     there.pop().close()
     p.wait_stat("http.test.downstream_cx_active", limit - 1)
     assert p.get().status == 200

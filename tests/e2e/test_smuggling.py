@@ -181,8 +181,8 @@ def test_cut_bodies_never_become_a_request(streaming, data):
         c.send(CHUNKED + data)
         c.shutdown_write()
         assert not c.drain().startswith(b"HTTP/1.1 2")
-    for conn in list(o.conns):
-        assert conn.ended.wait(5)
+    for conn in list(o.conns):  # one that never got a request may lie in the pool
+        assert not conn.requests or conn.ended.wait(5)
     assert "whole" not in ends.values()
 
 
