@@ -37,7 +37,7 @@ bool mp_chain_new(struct mp_stream *s)
         bool disabled = conf->disabled;
         const void *parsed = conf->parsed;
         if (over != NULL) {
-            disabled = over[i].disabled || (disabled && over[i].conf == NULL);
+            disabled = over[i].disabled || (disabled && !over[i].enabled);
             parsed = over[i].conf != NULL ? over[i].conf : parsed;
         }
         if (disabled) {

@@ -25,6 +25,7 @@ void mp_conn_accept(struct mp_listener_local *lst, int fd, const struct mp_addr 
     c->stats = lst->http_stats;
     c->peer = *peer;
     c->idle = true;
+    c->id = cw->next_id++;
     c->accepted_ns = mp_loop_now_ns(cw->w.loop);
     mp_timer_init(&c->timer, mp_h1_server_on_timer);
     if (mp_is_err(mp_chan_open(cw, &c->ch, fd, mp_h1_server_on_ready))) {

@@ -20,6 +20,7 @@ struct mp_conn {
     bool in_process;    /* guard: input is being processed further up the stack */
     bool dead;
     bool idle;          /* no request under way, not even a part of a head */
+    bool head_wait;     /* the timer is the deadline of a head under way */
     bool keep_alive;    /* of the current request */
     uint8_t minor;      /* of the current request */
     uint8_t body;       /* enum mp_body_kind of the current request */
@@ -37,12 +38,10 @@ struct mp_conn {
     uint64_t body_left;
     struct mp_chunk_dec dec;
     struct mp_addr peer;
-    struct mp_addr local; /* of the accepted socket; for the access log */
     uint64_t id;          /* for the access log */
     uint64_t accepted_ns;
-    uint64_t head_deadline; /* loop ms by which the head under way must be complete; 0: none */
 };
-_Static_assert(sizeof(struct mp_conn) <= 320, "18,000 idle connections must stay below 300 bytes each with slab overhead");
+_Static_assert(sizeof(struct mp_conn) <= 256, "one for every idle connection");
 
 /* Takes the descriptor. */
 void mp_conn_accept(struct mp_listener_local *lst, int fd, const struct mp_addr *peer);

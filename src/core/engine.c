@@ -405,7 +405,7 @@ mp_err mp_engine_apply(struct mp_engine *e, struct mp_snapshot *snap, struct mp_
     if (mp_resolver_prepare(e->resolver, snap, on_warmed, e)) {
         publish(p);
     } else {
-        mp_timer_in(e->opts.main_loop, &p->timer, MP_WARM_MS);
+        mp_timer_in(e->opts.main_loop, &p->timer, e->snap != NULL ? MP_WARM_MS : MP_WARM_FIRST_MS);
     }
     return MP_OK;
 }

@@ -86,9 +86,10 @@ struct mp_engine *mp_engine_free(struct mp_engine *e);
 MP_MUST_USE mp_err mp_engine_build(struct mp_engine *e, struct mp_conf *conf, struct mp_diag *diag,
                                    struct mp_snapshot **ret);
 /* Takes snap's reference (also on failure). On failure the old configuration runs on untouched. */
-/* A snapshot with name-resolved clusters that are new waits for their first answers, at most MP_WARM_MS, before the
- * workers get it; then on_published runs. */
-#define MP_WARM_MS 5000
+/* A snapshot with name-resolved clusters that are new waits for their first answers, at most MP_WARM_MS (at start, when
+ * nothing is served meanwhile, MP_WARM_FIRST_MS), before the workers get it; then on_published runs. */
+#define MP_WARM_MS       5000
+#define MP_WARM_FIRST_MS 1000
 MP_MUST_USE mp_err mp_engine_apply(struct mp_engine *e, struct mp_snapshot *snap, struct mp_diag *diag);
 
 /* Graceful stop: no new connections, open ones are told to close after their current response; done(arg) on the

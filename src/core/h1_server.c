@@ -198,7 +198,7 @@ static size_t begin_request(struct mp_conn *c, char *buf, const struct mp_h1_req
 {
     struct mp_core_worker *cw = c->cw;
     c->idle = false;
-    c->head_deadline = 0;
+    c->head_wait = false;
     c->requests++;
     mp_timer_unset(&c->timer);
     c->minor = r->minor;
@@ -349,9 +349,9 @@ static void wait_for_head(struct mp_conn *c)
 {
     uint64_t ms = conf_of(c)->request_headers_timeout_ms;
     c->idle = false;
-    if (c->head_deadline == 0 && ms > 0) {
-        c->head_deadline = mp_cw_now_ms(c->cw) + ms;
-        set_timer(c, c->head_deadline);
+    if (!c->head_wait && ms > 0) {
+        c->head_wait = true;
+        set_timer(c, mp_cw_now_ms(c->cw) + ms);
     }
 }
 
@@ -597,7 +597,7 @@ void mp_h1_server_on_timer(struct mp_timer *t)
     if (c->stream != NULL) {
         return; /* the stream has its own timer */
     }
-    if (c->head_deadline != 0) {
+    if (c->head_wait) {
         mp_stat_inc(c->stats, MP_ST_HTTP_RQ_HEADER_TIMEOUT);
         mp_conn_drop_input(c);
         refuse(c, 408, MP_FLAG_DURATION_TIMEOUT, "request_header_timeout");

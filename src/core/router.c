@@ -80,14 +80,18 @@ static mp_err prepare(struct mp_filter *f, const struct mp_route *route,
                       struct mp_str *ret_authority)
 {
     struct mp_stream *s = f->stream;
+    if (target->ops != NULL && !route->target_ops_last) {
+        MP_TRY(mp_header_ops_request(target->ops, s, &s->req.hdrs));
+    }
     for (int i = 0; i < 3; i++) {
-        if (i == 0 && target->ops != NULL) {
-            MP_TRY(mp_header_ops_request(target->ops, s, &s->req.hdrs));
-        }
         if (route->ops[i] != NULL) {
             MP_TRY(mp_header_ops_request(route->ops[i], s, &s->req.hdrs));
         }
     }
+    if (target->ops != NULL && route->target_ops_last) {
+        MP_TRY(mp_header_ops_request(target->ops, s, &s->req.hdrs));
+    }
+    s->target = target;
     *ret_path = mp_route_rewrite_path(route, s->req.path, &s->arena);
     if (ret_path->p == NULL) {
         return MP_FAIL(LIMIT);

@@ -301,12 +301,17 @@ bool mp_stream_wants_request(const struct mp_stream *s)
 static mp_err finish_response_head(struct mp_stream *s, struct mp_resp_head *h)
 {
     const struct mp_conf_http *hc = s->http->conf;
-    if (s->route != NULL) {
-        for (int i = 0; i < 3; i++) {
-            if (s->route->ops[i] != NULL) {
-                MP_TRY(mp_header_ops_response(s->route->ops[i], s, &h->hdrs));
-            }
+    const struct mp_header_ops *target_ops = s->target != NULL ? s->target->ops : NULL;
+    if (target_ops != NULL && !s->route->target_ops_last) {
+        MP_TRY(mp_header_ops_response(target_ops, s, &h->hdrs));
+    }
+    for (int i = 0; s->route != NULL && i < 3; i++) {
+        if (s->route->ops[i] != NULL) {
+            MP_TRY(mp_header_ops_response(s->route->ops[i], s, &h->hdrs));
         }
+    }
+    if (target_ops != NULL && s->route->target_ops_last) {
+        MP_TRY(mp_header_ops_response(target_ops, s, &h->hdrs));
     }
     if (hc->server_header == MP_SERVER_OVERWRITE ||
         (hc->server_header == MP_SERVER_APPEND_IF_ABSENT && mp_hdrs_get(&h->hdrs, MP_HDR_SERVER) == NULL)) {

@@ -22,6 +22,7 @@ struct mp_conn;
 struct mp_core_worker;
 struct mp_http;
 struct mp_route;
+struct mp_route_target;
 struct mp_stream_codec;
 
 enum mp_response_flag {
@@ -47,6 +48,7 @@ struct mp_stream {
     struct mp_http *http;          /* pinned */
     const struct mp_stat_block *stats; /* of http's scope */
     const struct mp_route *route;  /* in http's route table; NULL: none (yet) */
+    const struct mp_route_target *target; /* of route, once the router has chosen; NULL: none */
     bool route_known;
 
     /* progress */

@@ -6,6 +6,7 @@
 #include "core/conn.h"
 #include "core/route.h"
 #include "core/stream.h"
+#include "io/sock.h"
 #include "core/subst_int.h"
 #include "io/addr.h"
 
@@ -114,6 +115,23 @@ static bool put_flags(struct subst_out *o, uint32_t flags)
     return put_text(o, mp_str(text, mp_response_flags_format(flags, text, sizeof(text))));
 }
 
+/* The local end is asked for when a log wants it: idle connections need not carry it. */
+static bool put_local(struct subst_out *o, const struct mp_conn *c, uint8_t kind)
+{
+    struct mp_addr local;
+    if (!mp_chan_is_open(&c->ch) || mp_sock_local_addr(c->cw->w.loop, c->ch.io.fd, &local) < 0) {
+        return false;
+    }
+    if (kind != SUBST_LOCAL_PORT) {
+        return put_addr(o, &local, kind == SUBST_LOCAL_ADDRESS);
+    }
+    if (local.family != MP_ADDR_IP4 && local.family != MP_ADDR_IP6) {
+        return false;
+    }
+    put_u64(o, local.port);
+    return true;
+}
+
 static bool put_connection(struct subst_out *o, const struct mp_conn *c, uint8_t kind)
 {
     if (c == NULL) {
@@ -125,13 +143,8 @@ static bool put_connection(struct subst_out *o, const struct mp_conn *c, uint8_t
         return put_addr(o, &c->peer, kind == SUBST_DIRECT_ADDRESS);
     case SUBST_LOCAL_ADDRESS:
     case SUBST_LOCAL_IP:
-        return put_addr(o, &c->local, kind == SUBST_LOCAL_ADDRESS);
     case SUBST_LOCAL_PORT:
-        if (c->local.family != MP_ADDR_IP4 && c->local.family != MP_ADDR_IP6) {
-            return false;
-        }
-        put_u64(o, c->local.port);
-        return true;
+        return put_local(o, c, kind);
     default:
         put_u64(o, c->id);
         return true;

@@ -64,7 +64,8 @@ static bool word(const char *name, const char *text, const char *a, const char *
     return false;
 }
 
-static bool take(int opt, struct mp_options *o)
+/* given: the argument as typed. */
+static bool take(int opt, const char *given, struct mp_options *o)
 {
     switch (opt) {
     case 'c':
@@ -89,8 +90,11 @@ static bool take(int opt, struct mp_options *o)
         return number("concurrency", optarg, 1, WORKERS_MAX, &o->concurrency);
     case OPT_DRAIN:
         return number("drain-time-s", optarg, 0, DRAIN_S_MAX, &o->drain_time_s);
+    case ':':
+        fprintf(stderr, "marchproxy: option '%s' needs an argument\nTry 'marchproxy --help'.\n", given);
+        return false;
     default:
-        fprintf(stderr, "Try 'marchproxy --help'.\n");
+        fprintf(stderr, "marchproxy: unknown option '%s'\nTry 'marchproxy --help'.\n", given);
         return false;
     }
 }
@@ -99,7 +103,8 @@ enum mp_options_result mp_options_parse(int argc, char **argv, struct mp_options
 {
     *ret = (struct mp_options){.drain_time_s = 30};
     int opt;
-    while ((opt = getopt_long(argc, argv, "c:tl:Vh", long_options, NULL)) != -1) {
+    opterr = 0; /* messages are ours */
+    while ((opt = getopt_long(argc, argv, ":c:tl:Vh", long_options, NULL)) != -1) {
         if (opt == 'h') {
             fputs(help, stdout);
             return MP_OPTIONS_EXIT_OK;
@@ -108,7 +113,7 @@ enum mp_options_result mp_options_parse(int argc, char **argv, struct mp_options
             printf("marchproxy %s\n", MP_VERSION);
             return MP_OPTIONS_EXIT_OK;
         }
-        if (!take(opt, ret)) {
+        if (!take(opt, argv[optind - 1], ret)) {
             return MP_OPTIONS_EXIT_USAGE;
         }
     }

@@ -53,7 +53,7 @@ static inline void fx_init(struct fixture *f)
     s->start_wall_ns = 1765533600123456789u;
     fx_addr(&s->client, "10.1.2.3", 4567);
     fx_addr(&f->conn.peer, "192.0.2.9", 999);
-    fx_addr(&f->conn.local, "::1", 8080);
+    f->conn.ch.io.fd = -1;
     f->conn.id = 42;
 }
 
