@@ -37,7 +37,9 @@ void mp_conn_accept(struct mp_listener_local *lst, int fd, const struct mp_addr 
     lst->n_conns++;
     __atomic_add_fetch(&lst->conf->shared->connections, 1, __ATOMIC_RELAXED);
     cw->n_conns++;
-    __atomic_add_fetch(&cw->engine->connections, 1, __ATOMIC_RELAXED);
+    if (cw != cw->engine->main) {
+        __atomic_add_fetch(&cw->engine->connections, 1, __ATOMIC_RELAXED);
+    }
     mp_stat_inc(lst->stats, MP_ST_LISTENER_CX_TOTAL);
     mp_stat_inc(lst->stats, MP_ST_LISTENER_CX_ACTIVE);
     mp_stat_inc(c->stats, MP_ST_HTTP_CX_TOTAL);
@@ -73,7 +75,9 @@ void mp_conn_close(struct mp_conn *c)
     mp_list_push_back(&cw->dead_conns, &c->link);
     mp_task_defer(cw->w.loop, &cw->reap_task);
     cw->n_conns--;
-    __atomic_sub_fetch(&cw->engine->connections, 1, __ATOMIC_RELAXED);
+    if (cw != cw->engine->main) {
+        __atomic_sub_fetch(&cw->engine->connections, 1, __ATOMIC_RELAXED);
+    }
     mp_listener_local_conn_gone(lst);
 }
 

@@ -686,7 +686,7 @@ static void drained(void *arg)
 static void on_drain_timer(struct mp_timer *t)
 {
     struct mp_engine *e = MP_CONTAINER_OF(t, struct mp_engine, drain_timer);
-    uint32_t open = __atomic_load_n(&e->connections, __ATOMIC_RELAXED) - e->main->n_conns;
+    uint32_t open = __atomic_load_n(&e->connections, __ATOMIC_RELAXED);
     if (open == 0) {
         drained(e);
         return;

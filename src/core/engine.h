@@ -70,7 +70,7 @@ struct mp_engine {
     uint64_t start_wall_ns, start_ns;
     uint64_t config_wall_ns;       /* when the current snapshot was applied */
     enum mp_server_state state;    /* main writes, workers read (relaxed) */
-    uint32_t connections;          /* atomic: open downstream connections of all workers */
+    uint32_t connections;          /* atomic: open downstream connections of the workers, admin's not counted */
     uint32_t connections_max;
     uint32_t workers_running;      /* atomic */
     /* The last refused configuration, for /config_dump; NULL: none. Main thread. */

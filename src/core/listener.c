@@ -42,6 +42,9 @@ static bool admit(struct mp_listener_local *l)
 {
     const struct mp_engine *e = l->cw->engine;
     uint32_t all = __atomic_load_n(&e->connections, __ATOMIC_RELAXED);
+    if (l->cw == e->main) {
+        return true; /* the operator gets in when nobody else does */
+    }
     if (all >= __atomic_load_n(&e->connections_max, __ATOMIC_RELAXED)) {
         mp_stat_inc(l->stats, MP_ST_LISTENER_GLOBAL_CX_OVERFLOW);
         return false;
