@@ -22,7 +22,7 @@ def test_help_names_every_option():
 
 
 @pytest.mark.parametrize("args,word", [
-    (["--nonsense"], "--nonsense"), (["-c"], "'c'"), (["--mode", "sing", "-c", "/dev/null"], "sing"),
+    (["--nonsense"], "--nonsense"), (["-c"], "argument"), (["--mode", "sing", "-c", "/dev/null"], "sing"),
     (["--concurrency", "many", "-c", "/dev/null"], "many"),
     (["--concurrency", "-1", "-c", "/dev/null"], "-1"),
     (["--log-level", "loud", "-c", "/dev/null"], "loud"), (["stray"], "stray"),

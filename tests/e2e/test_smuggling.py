@@ -128,20 +128,19 @@ def waiting(make_shared):
 def test_bad_chunks_after_the_head_never_become_a_request(streaming, data):
     """The head has gone to the origin already: it must see a request that never ends well."""
     o, p, ends = streaming
-    before = len(o.conns)
+    before = len(o.requests)
     with p.connect() as c:
         c.send(CHUNKED)
-        o.wait_conns(before + 1)
+        conn = o.wait_requests(before + 1)[before].conn
         c.send(data + SMUGGLED)
         answer = c.drain()
         for r in wire.parse_all(answer):
             assert 400 <= r.status <= 505
         assert not answer.startswith(b"HTTP/1.1 2")
-    conn = o.conns[before]
     assert conn.ended.wait(5)
     assert ends.get(conn.index) == "cut"
     assert b"/smuggled" not in conn.received
-    assert len(o.conns) == before + 1
+    assert len(o.requests) == before + 1
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +148,7 @@ def streaming(make_shared):
     ends = {}
 
     def handler(conn):
-        request = conn.request_head()
+        request = conn.request_head(60)
         try:
             conn.reader.body(request)
             ends[conn.index] = "whole"
