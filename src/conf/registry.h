@@ -22,6 +22,8 @@ struct mp_conf_where {
 /* Reports an error at path.sub. Returns the code. */
 mp_err mp_conf_error(const struct mp_conf_where *w, enum mp_err_code code, const char *sub,
                      const char *cure, const char *cause_fmt, ...) MP_PRINTF(5, 6);
+void mp_conf_warn(const struct mp_conf_where *w, const char *sub, const char *cure,
+                  const char *cause_fmt, ...) MP_PRINTF(4, 5);
 
 struct mp_conf_filter_type {
     /* Canonical: "envoy.filters.http.router". One named marchproxy.filters.http.<x> is also <x> in
