@@ -234,6 +234,14 @@ static const ProtobufCMessage *logger(struct mp_march *m, const char *to)
     return &l->base;
 }
 
+static const char *logger_name(const char *to)
+{
+    if (strcmp(to, "stdout") == 0) {
+        return "envoy.access_loggers.stdout";
+    }
+    return strcmp(to, "stderr") == 0 ? "envoy.access_loggers.stderr" : "envoy.access_loggers.file";
+}
+
 pb_access_log *mp_march_access_log(struct mp_march *m)
 {
     const pb_value *v = m->file->access_log;
@@ -253,7 +261,7 @@ pb_access_log *mp_march_access_log(struct mp_march *m)
         to = v->string_value;
     }
     pb_access_log *log = MP_MARCH_NEW(m, envoy__config__accesslog__v3__access_log);
-    log->name = (char *)"marchproxy.access_log";
+    log->name = (char *)logger_name(to);
     log->config_type_case = ENVOY__CONFIG__ACCESSLOG__V3__ACCESS_LOG__CONFIG_TYPE_TYPED_CONFIG;
     log->typed_config = mp_march_any(m, logger(m, to));
     return log;

@@ -320,12 +320,15 @@ static void set_limits(struct mp_march *m, pb_manager *hm)
 {
     const pb_limits none = MARCHPROXY__CONFIG__V1__LIMITS__INIT,
                     *l = m->file->limits ? m->file->limits : &none;
-    hm->common_http_protocol_options =
-        MP_MARCH_NEW(m, envoy__config__core__v3__http_protocol_options);
-    hm->common_http_protocol_options->idle_timeout = l->idle_timeout;
-    hm->common_http_protocol_options->max_connection_duration = l->max_connection_duration;
-    hm->common_http_protocol_options->max_headers_count = l->header_fields;
-    hm->common_http_protocol_options->max_requests_per_connection = l->requests_per_connection;
+    if (l->idle_timeout || l->max_connection_duration || l->header_fields ||
+        l->requests_per_connection) {
+        pb_http_options *o = MP_MARCH_NEW(m, envoy__config__core__v3__http_protocol_options);
+        o->idle_timeout = l->idle_timeout;
+        o->max_connection_duration = l->max_connection_duration;
+        o->max_headers_count = l->header_fields;
+        o->max_requests_per_connection = l->requests_per_connection;
+        hm->common_http_protocol_options = o;
+    }
     hm->stream_idle_timeout = l->stream_idle_timeout;
     hm->request_timeout = l->request_timeout;
     hm->request_headers_timeout =

@@ -18,6 +18,7 @@ struct mp_conf_places {
     const struct mp_yaml *yaml;     /* NULL: no file, lines are unknown */
     struct mp_conf_origin *origins; /* heap; none: the paths are the same */
     size_t n, cap;
+    bool sorted;
     char shown[4096];
 };
 void mp_conf_places_fini(struct mp_conf_places *p);
