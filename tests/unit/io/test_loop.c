@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "io/loop.h"
+#include "io/sock.h"
 #include "io/loop_epoll.h"
 #include "t.h"
 #include "unit/io/util.h"
@@ -247,20 +248,26 @@ static void reopen_in_batch(void)
     mp_loop_free(l);
 }
 
-/* A process forked meanwhile holds the same open file: closing must silence it all the same. */
-static void close_with_descriptor_held_elsewhere(void)
+/* Workers share listening sockets through duplicates: closing one registration must silence it all the same. */
+static void close_listener_with_duplicate(void)
 {
     struct mp_loop *l = mp_loop_new();
-    struct end *e = malloc(sizeof *e);
-    T_OK(e && end_open(e, l));
-    int held = dup(e->io.fd);
+    struct mp_addr any = {.family = MP_ADDR_IP4, .ip = {127, 0, 0, 1}}, bound;
+    struct mp_listen_opts opts = {.backlog = 8};
+    int fd = mp_sock_listen(l, &any, &opts);
+    T_OK(fd >= 0);
+    T_EQ(mp_sock_local_addr(l, fd, &bound), 0);
+    int held = dup(fd);
     T_OK(held >= 0);
+    struct end *e = calloc(1, sizeof *e);
+    T_OK(e && !mp_is_err(mp_io_open_listener(l, &e->io, fd, end_ready)));
     mp_io_close(l, &e->io);
-    T_EQ(write(e->peer, "x", 1), 1);
-    close(e->peer);
     free(e);
+    int client = mp_sock_connect(l, &bound, NULL);
+    T_OK(client >= 0);
     mp_loop_turn(l, 0);
     T_EQ(mp_loop_stats(l)->events, 0);
+    mp_sock_close(l, client);
     close(held);
     mp_loop_free(l);
 }
@@ -723,7 +730,7 @@ int main(void)
     T_RUN(close_in_batch);
     T_RUN(free_in_batch);
     T_RUN(reopen_in_batch);
-    T_RUN(close_with_descriptor_held_elsewhere);
+    T_RUN(close_listener_with_duplicate);
     T_RUN(steal_and_close_twice);
     T_RUN(open_errors);
     T_RUN(listener_level_and_pause);
