@@ -61,12 +61,13 @@ struct proxy {
 
 static void add_cluster(struct mp_sb *sb, char name, bool by_name, uint32_t generation)
 {
+    static const char limits[] = "{max_connections: 1000000, max_pending_requests: 1000000, "
+                                 "max_requests: 1000000}";
     mp_sb_printf(sb, "  - name: %c\n    type: %s\n    connect_timeout: %us\n", name,
                  by_name ? "STRICT_DNS" : "STATIC", 300 + generation);
-    mp_sb_printf(
-        sb,
-        "    load_assignment:\n      cluster_name: %c\n      endpoints:\n      - lb_endpoints:\n",
-        name);
+    mp_sb_printf(sb, "    circuit_breakers: {thresholds: [%s]}\n", limits);
+    mp_sb_printf(sb, "    load_assignment:\n      cluster_name: %c\n", name);
+    mp_sb_add_c(sb, "      endpoints:\n      - lb_endpoints:\n");
     for (uint32_t i = 0; i < (by_name ? 1 : SIM_INSTANCES); i++) {
         struct mp_addr addr = sim_upstream_addr((uint32_t)(name - 'a'), i);
         char ip[MP_ADDR_TEXT_MAX];
