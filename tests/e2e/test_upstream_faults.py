@@ -279,11 +279,9 @@ def test_unasked_response_on_an_idle_connection(make):
 def test_body_after_a_head_response_is_not_believed(make):
     def handler(conn):
         request = conn.request()
-        conn.send(head("HTTP/1.1 200 OK", [("Content-Length", "25")]))
-        if request.method == "HEAD":
-            conn.send(b"HTTP/1.1 200 OK\r\nX: 1\r\n\r\n")
-        else:
-            conn.send(b"the body of 25 characters")
+        extra = b"HTTP/1.1 200 OK\r\nX: 1\r\n\r\n" if request.method == "HEAD" else \
+            b"the body of 25 characters"
+        conn.send(head("HTTP/1.1 200 OK", [("Content-Length", "25")]) + extra)
         conn.wait_closed(10)
     p = make.proxy(make.origin(handler=handler))
     with p.connect() as c:
