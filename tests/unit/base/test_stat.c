@@ -13,8 +13,17 @@ static const struct mp_stat_def defs[N_STATS] = {
     [ACTIVE] = {.name = "rq_active", .kind = MP_STAT_GAUGE, .help = "Requests now."},
     [TIME] = {.name = "rq_time", .kind = MP_STAT_HISTOGRAM, .help = "Time.", .scale = 1000},
 };
-static const struct mp_stat_schema http = {"http", "http.", "envoy_http_", "prefix", defs, N_STATS};
-static const struct mp_stat_schema other = {"other", "other.", "envoy_o_", NULL, defs, N_STATS};
+static const struct mp_stat_schema http = {.kind = "http",
+                                           .text_prefix = "http.",
+                                           .prom_prefix = "envoy_http_",
+                                           .label = "prefix",
+                                           .defs = defs,
+                                           .n = N_STATS};
+static const struct mp_stat_schema other = {.kind = "other",
+                                            .text_prefix = "other.",
+                                            .prom_prefix = "envoy_o_",
+                                            .defs = defs,
+                                            .n = N_STATS};
 
 static void scopes(void)
 {
