@@ -5,7 +5,7 @@
  */
 #include "conf_test.h"
 
-static int to_json(const char *type, const char *file)
+static int convert(const char *type, const char *file, bool packed)
 {
     struct mp_diag diag;
     struct mp_arena arena;
@@ -24,7 +24,12 @@ static int to_json(const char *type, const char *file)
     int code = 1;
     if (!mp_is_err(mp_yaml_parse(mp_str_c(text), &diag, &y))) {
         if (!mp_is_err(mp_pb_from_yaml(y, NULL, d, &opts, &arena, &diag, &m))) {
-            mp_pb_to_json(m, 1, &sb);
+            if (packed) {
+                mp_sb_add(&sb, mp_pb_pack(m, &arena));
+            } else {
+                mp_pb_to_json(m, 1, &sb);
+                mp_sb_add_char(&sb, '\n');
+            }
             code = 0;
         }
         mp_yaml_free(y);
@@ -32,7 +37,9 @@ static int to_json(const char *type, const char *file)
     if (code) {
         mp_diag_format(&diag, &sb);
     }
-    puts(sb.p ? sb.p : "");
+    if (sb.n > 0) {
+        fwrite(sb.p, 1, sb.n, stdout);
+    }
     mp_arena_fini(&arena);
     mp_sb_fini(&sb);
     mp_diag_fini(&diag);
@@ -44,8 +51,8 @@ int main(int argc, char **argv)
 {
     int bad = 0;
     mp_hash_set_key(1, 2);
-    if (argc == 4 && strcmp(argv[1], "-j") == 0) {
-        return to_json(argv[2], argv[3]);
+    if (argc == 4 && (strcmp(argv[1], "-j") == 0 || strcmp(argv[1], "-p") == 0)) {
+        return convert(argv[2], argv[3], argv[1][1] == 'p');
     }
     for (int i = 1; i < argc; i++) {
         char *text = ct_read(argv[i]), *said = NULL;
