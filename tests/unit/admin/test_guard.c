@@ -56,7 +56,7 @@ static void test_names_that_may_be_rebound(void)
     with_origins(NULL, NULL);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         if (passes(true, false, bad[i])) {
-            printf("# passes: %s\n", bad[i]);
+            printf("# passes: " MP_STR_FMT "\n", MP_STR_ARG(mp_str_c(bad[i])));
         }
         T_OK(!passes(true, false, bad[i]));
         T_OK(passes(false, false, bad[i]));
