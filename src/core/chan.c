@@ -14,7 +14,7 @@ mp_err mp_chan_open(struct mp_core_worker *cw, struct mp_chan *ch, int fd,
     ch->io.fd = -1;
     mp_buf_init(&ch->q);
     ch->rx = ch->tx = 0;
-    ch->failed = ch->readable = ch->hup = ch->fin = false;
+    ch->reset = ch->failed = ch->readable = ch->hup = ch->fin = false;
     return mp_io_open(cw->w.loop, &ch->io, fd, on_ready);
 }
 
@@ -31,6 +31,9 @@ void mp_chan_close(struct mp_core_worker *cw, struct mp_chan *ch)
 ssize_t mp_chan_recv(struct mp_core_worker *cw, struct mp_chan *ch, void *buf, size_t n)
 {
     ssize_t r = mp_sock_recv(cw->w.loop, ch->io.fd, buf, n);
+    if (r == 0 && ch->reset) {
+        r = -ECONNRESET;
+    }
     if (r > 0) {
         ch->rx += (size_t)r;
     } else if (r == 0) {
@@ -60,6 +63,7 @@ static void send_or_queue(struct mp_core_worker *cw, struct mp_chan *ch, struct 
                    : mp_sock_sendv(cw->w.loop, ch->io.fd, iov, n);
         if (w < 0) {
             if (w != -EAGAIN) {
+                ch->reset = w == -ECONNRESET;
                 ch->failed = true;
                 return;
             }
@@ -185,6 +189,7 @@ bool mp_chan_on_writable(struct mp_core_worker *cw, struct mp_chan *ch)
         ssize_t w = mp_sock_sendv(cw->w.loop, ch->io.fd, iov, k);
         if (w < 0) {
             if (w != -EAGAIN) {
+                ch->reset = w == -ECONNRESET;
                 ch->failed = true;
             }
             return false;

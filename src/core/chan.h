@@ -22,6 +22,7 @@ struct mp_chan {
     struct mp_io io;
     struct mp_buf q;      /* waits for the socket to become writable */
     uint64_t rx, tx;      /* bytes moved */
+    bool reset;           /* a send reported ECONNRESET: the kernel tells once, a read would see an orderly end */
     bool failed;          /* a write failed */
     bool readable;        /* input may wait: an event came while nobody read */
     bool hup;             /* end of the peer's stream is known to come: read until 0 */

@@ -65,7 +65,7 @@ static void host_remove(struct mp_host_local *h)
 {
     h->removed = true;
     mp_host_fail_pending(h);
-    mp_host_close_idle(h);
+    mp_host_close_unused(h);
     mp_host_maybe_free(h);
 }
 

@@ -90,5 +90,6 @@ void mp_host_maybe_free(struct mp_host_local *h);
 
 /* pool.c */
 void mp_host_fail_pending(struct mp_host_local *h);
-void mp_host_close_idle(struct mp_host_local *h);
+/* Closes idle connections and those that are still being made. */
+void mp_host_close_unused(struct mp_host_local *h);
 void mp_host_close_all(struct mp_host_local *h);

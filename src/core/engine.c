@@ -375,7 +375,8 @@ static void on_warmed(void *arg)
 mp_err mp_engine_apply(struct mp_engine *e, struct mp_snapshot *snap, struct mp_diag *diag)
 {
     if (e->warming != NULL) {
-        publish(e->warming); /* the newer one is compared with it */
+        publication_free(e->warming, true); /* overtaken before anybody saw it */
+        e->warming = NULL;
     }
     struct mp_publication *p = calloc(1, sizeof(*p));
     MP_ASSERT(p != NULL);

@@ -58,7 +58,7 @@ void mp_h1_client_send_head(struct mp_upreq *u)
     } else if (u->held_all && !u->req_end) {
         mp_h1_client_send_data(u, MP_STR(""), true);
     }
-    if (held && mp_chan_backlog(&uc->ch) == 0 && u->ops->on_writable != NULL) {
+    if (!uc->in_read && held && mp_chan_backlog(&uc->ch) == 0 && u->ops->on_writable != NULL) {
         u->ops->on_writable(u); /* nothing else will tell that the body may go on */
     }
 }
@@ -394,13 +394,13 @@ void mp_h1_client_read(struct mp_upconn *uc)
         size_t kept = uc->in_n;
         if (kept > 0) {
             memcpy(scratch, uc->in, kept);
-            uc->in_n = 0;
         }
         ssize_t r = mp_chan_recv(uc->cw, &uc->ch, scratch + kept, MP_SCRATCH_SIZE - kept);
         if (r == -EAGAIN) {
             uc->ch.readable = false;
             break;
         }
+        uc->in_n = 0;
         if (r <= 0) {
             uc->ch.readable = false;
             on_eof(uc, r);
@@ -417,6 +417,11 @@ void mp_h1_client_read(struct mp_upconn *uc)
         }
     }
     uc->in_read = false;
+    /* A request that was attached while we read could not be told that its body may go on: its client would have been
+     * read into the scratch buffer that we were using. */
+    if (uc->state == MP_UPCONN_BUSY && uc->req != NULL && uc->req->head_sent && uc->req->ops->on_writable != NULL) {
+        uc->req->ops->on_writable(uc->req);
+    }
 }
 
 void mp_h1_client_on_ready(struct mp_io *io, unsigned events)

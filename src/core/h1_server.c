@@ -460,7 +460,11 @@ static void peer_gone(struct mp_conn *c, ssize_t err)
     struct mp_stream *s = c->stream;
     mp_stat_inc(c->stats, MP_ST_HTTP_CX_DESTROY_REMOTE);
     if (s == NULL) {
-        mp_conn_close(c);
+        if (err == 0) {
+            close_after_output(c);
+        } else {
+            mp_conn_close(c);
+        }
         return;
     }
     bool half_closed = err == 0 && c->body == MP_BODY_NONE;
@@ -507,13 +511,13 @@ static void read_input(struct mp_conn *c)
         size_t kept = c->in_n;
         if (kept > 0) {
             memcpy(scratch, c->in, kept);
-            c->in_n = 0;
         }
         ssize_t r = mp_chan_recv(c->cw, &c->ch, scratch + kept, MP_SCRATCH_SIZE - kept);
         if (r == -EAGAIN) {
             c->ch.readable = false;
             return;
         }
+        c->in_n = 0;
         if (r <= 0) {
             c->ch.readable = false;
             peer_gone(c, r);
@@ -546,7 +550,7 @@ static void next_request(struct mp_conn *c)
             break; /* an incomplete head */
         }
     }
-    if (!c->dead && !c->closing && c->stream == NULL && c->ch.readable) {
+    if (!c->dead && !c->closing && c->ch.readable) {
         read_input(c);
     }
 }

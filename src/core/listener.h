@@ -15,6 +15,8 @@
 struct mp_accept_sock {
     struct mp_io io; /* first */
     struct mp_listener_local *lst;
+    uint64_t last_turn; /* of the loop in which connections were last accepted */
+    uint32_t streak;    /* turns in a row that found the queue not empty */
 };
 
 struct mp_listener_local {

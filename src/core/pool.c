@@ -174,16 +174,22 @@ void mp_host_fail_pending(struct mp_host_local *h)
     }
 }
 
-void mp_host_close_idle(struct mp_host_local *h)
+void mp_host_close_unused(struct mp_host_local *h)
 {
     while (!mp_list_empty(&h->idle)) {
         mp_upconn_close(MP_CONTAINER_OF(h->idle.next, struct mp_upconn, link));
+    }
+    MP_LIST_FOREACH_SAFE(it, &h->busy) {
+        struct mp_upconn *uc = MP_CONTAINER_OF(it, struct mp_upconn, link);
+        if (uc->state == MP_UPCONN_CONNECTING) {
+            mp_upconn_close(uc);
+        }
     }
 }
 
 void mp_host_close_all(struct mp_host_local *h)
 {
-    mp_host_close_idle(h);
+    mp_host_close_unused(h);
     while (!mp_list_empty(&h->busy)) {
         struct mp_upconn *uc = MP_CONTAINER_OF(h->busy.next, struct mp_upconn, link);
         struct mp_upreq *u = uc->req;
