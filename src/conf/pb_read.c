@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Tree to message: proto3 JSON, driven by the descriptors. Goes on after an error to find the next
  * one. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -211,6 +212,10 @@ static bool read_number(struct reader *r, const frame *f, const struct mp_yaml_n
         break;
     case PROTOBUF_C_TYPE_FLOAT:
         ok = mp_pb_text_double(n->text, &d);
+        if (ok && isinf((float)d) && !isinf(d)) {
+            ok = false;
+            why = "is out of range";
+        }
         *(float *)out = (float)d;
         break;
     default:
