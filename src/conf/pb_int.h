@@ -25,6 +25,11 @@ enum mp_pb_special mp_pb_special(const ProtobufCMessageDescriptor *d);
 
 /* map<K,V> is a list of entries with key and value on the wire and in memory. */
 bool mp_pb_is_map(const ProtobufCFieldDescriptor *f);
+/* The member of a message at an offset that its descriptor gives. */
+static inline void *mp_pb_at(const void *m, size_t offset)
+{
+    return (char *)(uintptr_t)m + offset;
+}
 /* Bytes of one element of the field in memory. */
 size_t mp_pb_elem_size(const ProtobufCFieldDescriptor *f);
 /* "typedConfig" is the camel-case form of "typed_config". */

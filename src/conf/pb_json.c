@@ -133,7 +133,7 @@ static void write_map(struct writer *w, const ProtobufCFieldDescriptor *f,
     bool first = true;
     mp_sb_add_char(w->out, '{');
     for (size_t i = 0; i < n; i++) {
-        const char *e = (const char *)items[i];
+        const void *e = items[i];
         begin(w, &first, level + 1);
         /* Keys that are not text are quoted all the same; 64-bit ones are already. */
         bool quoted =
@@ -141,14 +141,14 @@ static void write_map(struct writer *w, const ProtobufCFieldDescriptor *f,
         if (!quoted) {
             mp_sb_add_char(w->out, '"');
         }
-        write_scalar(w, &d->fields[0], e + d->fields[0].offset, 0);
+        write_scalar(w, &d->fields[0], mp_pb_at(e, d->fields[0].offset), 0);
         mp_sb_add_c(w->out, quoted ? "" : "\"");
         mp_sb_add_c(w->out, w->indent ? ": " : ":");
         if (d->fields[1].type == PROTOBUF_C_TYPE_MESSAGE &&
-            !*(void *const *)(e + d->fields[1].offset)) {
+            !*(void *const *)mp_pb_at(e, d->fields[1].offset)) {
             mp_sb_add_c(w->out, "{}"); /* absent on the wire: the empty message */
         } else {
-            write_scalar(w, &d->fields[1], e + d->fields[1].offset, level + 1);
+            write_scalar(w, &d->fields[1], mp_pb_at(e, d->fields[1].offset), level + 1);
         }
     }
     end(w, n == 0, level, '}');
@@ -156,12 +156,12 @@ static void write_map(struct writer *w, const ProtobufCFieldDescriptor *f,
 
 static bool is_set(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
 {
-    const char *p = (const char *)m + f->offset;
+    const void *p = mp_pb_at(m, f->offset);
     if (f->label == PROTOBUF_C_LABEL_REPEATED) {
-        return *(const size_t *)((const char *)m + f->quantifier_offset) != 0;
+        return *(const size_t *)mp_pb_at(m, f->quantifier_offset) != 0;
     }
     if (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) {
-        return *(const uint32_t *)((const char *)m + f->quantifier_offset) == f->id;
+        return *(const uint32_t *)mp_pb_at(m, f->quantifier_offset) == f->id;
     }
     switch (f->type) {
     case PROTOBUF_C_TYPE_MESSAGE:
@@ -180,7 +180,7 @@ static bool is_set(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
 static void write_field(struct writer *w, const ProtobufCMessage *m,
                         const ProtobufCFieldDescriptor *f, unsigned level)
 {
-    const char *p = (const char *)m + f->offset;
+    const void *p = mp_pb_at(m, f->offset);
     write_key(w, f->name);
     if (mp_pb_is_secret(m->descriptor, f)) {
         mp_sb_add_c(w->out, "\"[redacted]\"");
@@ -190,7 +190,7 @@ static void write_field(struct writer *w, const ProtobufCMessage *m,
         write_scalar(w, f, p, level);
         return;
     }
-    size_t n = *(const size_t *)((const char *)m + f->quantifier_offset);
+    size_t n = *(const size_t *)mp_pb_at(m, f->quantifier_offset);
     if (mp_pb_is_map(f)) {
         write_map(w, f, *(ProtobufCMessage *const *const *)p, n, level);
     } else {
@@ -324,7 +324,7 @@ static bool write_special(struct writer *w, const ProtobufCMessage *m, unsigned 
         write_values(w, (const Google__Protobuf__ListValue *)m, level);
         return true;
     case MP_PB_WRAPPER:
-        write_scalar(w, &d->fields[0], (const char *)m + d->fields[0].offset, level);
+        write_scalar(w, &d->fields[0], mp_pb_at(m, d->fields[0].offset), level);
         return true;
     case MP_PB_PLAIN:
         return false;

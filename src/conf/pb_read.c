@@ -494,13 +494,13 @@ static bool read_list(struct reader *r, const frame *f, const struct mp_yaml_nod
     }
     size_t size = mp_pb_elem_size(field);
     char *items = take(r, f, line, n->n * size);
-    size_t *count = (size_t *)((char *)m + field->quantifier_offset);
+    size_t *count = mp_pb_at(m, field->quantifier_offset);
     bool ok = items != NULL;
-    *(void **)((char *)m + field->offset) = items;
+    *(void **)mp_pb_at(m, field->offset) = items;
     /* Bad items keep their place, so that later checks name the right index. */
     for (uint32_t i = 0; items && i < n->n; i++) {
         frame at = {.up = f, .index = i};
-        char *slot = items + *count * size;
+        void *slot = items + *count * size;
         ok &= read_value(r, &at, n->items[i], n->items[i]->line, field, slot);
         if (size == sizeof(void *) && !*(void **)slot &&
             (field->type == PROTOBUF_C_TYPE_MESSAGE || field->type == PROTOBUF_C_TYPE_STRING)) {
@@ -524,18 +524,18 @@ static bool read_map(struct reader *r, const frame *f, const struct mp_yaml_node
         return report(r, f, line, NULL, "%s where a map is expected", kind_name(n));
     }
     ProtobufCMessage **items = take(r, f, line, n->n * sizeof(*items));
-    size_t *count = (size_t *)((char *)m + field->quantifier_offset);
+    size_t *count = mp_pb_at(m, field->quantifier_offset);
     bool ok = items != NULL;
-    *(void **)((char *)m + field->offset) = items;
+    *(void **)mp_pb_at(m, field->offset) = items;
     for (uint32_t i = 0; items && i < n->n; i++) {
         const struct mp_yaml_pair *p = &n->pairs[i];
         frame at = {.up = f, .name = p->key->text, .quoted = true};
         ProtobufCMessage *e = new_message(r, &at, p->key->line, d);
         if (!e ||
             !read_value(r, &at, p->key, p->key->line, &d->fields[0],
-                        (char *)e + d->fields[0].offset) ||
+                        mp_pb_at(e, d->fields[0].offset)) ||
             !read_value(r, &at, p->value, p->key->line, &d->fields[1],
-                        (char *)e + d->fields[1].offset)) {
+                        mp_pb_at(e, d->fields[1].offset))) {
             ok = false;
             continue;
         }
@@ -553,7 +553,7 @@ static const char *name_of(const ProtobufCMessageDescriptor *d, uint32_t number)
 static bool read_field(struct reader *r, const frame *f, const struct mp_yaml_node *n, size_t line,
                        const ProtobufCFieldDescriptor *field, ProtobufCMessage *m)
 {
-    char *at = (char *)m + field->offset;
+    void *at = mp_pb_at(m, field->offset);
     bool takes_null =
         field->type == PROTOBUF_C_TYPE_MESSAGE && mp_pb_special(field->descriptor) == MP_PB_VALUE;
     if (mp_yaml_is_null(n) && !takes_null) {
@@ -568,7 +568,7 @@ static bool read_field(struct reader *r, const frame *f, const struct mp_yaml_no
     if (!(field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)) {
         return read_value(r, f, n, line, field, at);
     }
-    uint32_t *which = (uint32_t *)((char *)m + field->quantifier_offset);
+    uint32_t *which = mp_pb_at(m, field->quantifier_offset);
     if (*which != 0) {
         return report(r, f, line, "keep one of them", "\"%s\" and \"%s\" exclude each other",
                       name_of(m->descriptor, *which), field->name);
@@ -630,7 +630,7 @@ static bool read_bare(struct reader *r, const frame *f, const struct mp_yaml_nod
     Google__Protobuf__Timestamp *t = (Google__Protobuf__Timestamp *)m;
     switch (mp_pb_special(d)) {
     case MP_PB_WRAPPER:
-        return read_value(r, f, n, line, &d->fields[0], (char *)m + d->fields[0].offset);
+        return read_value(r, f, n, line, &d->fields[0], mp_pb_at(m, d->fields[0].offset));
     case MP_PB_DURATION:
         return read_duration(r, f, n, line, (Google__Protobuf__Duration *)m);
     case MP_PB_FIELD_MASK:

@@ -319,10 +319,11 @@ static void test_hash_follows_content(void)
 
 /* ---- large ---- */
 
+/* Processor time: other programs do not count. */
 static double now(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
