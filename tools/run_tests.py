@@ -11,6 +11,7 @@
 Output of what fails is printed in full; every stage's output is kept in build/test-logs/.
 """
 import argparse
+import collections
 import concurrent.futures
 import glob
 import os
@@ -97,7 +98,10 @@ def seeds(name, build, first, last, timeout, prefix=(), extra=()):
             if not result.ok and bad == 0:
                 tally.failed.append((f"{name} {part}: exit code {result.code}", log))
             lines = result.output.strip().splitlines()
-            say("\n".join(lines if not result.ok or bad else lines[-1:]))
+            shown = lines[:-1][:10] if not result.ok else []
+            if len(lines) - 1 > len(shown) and shown:
+                shown.append(f"... more in build/test-logs/{log}")
+            say("\n".join(shown + lines[-1:]))
     return nothing_ran(tally, name)
 
 
@@ -272,8 +276,9 @@ def run_stages(stages):
     say("")
     for name, reason in total.skipped:
         say(f"skipped: {name}: {reason}")
-    for name, log in total.failed:
-        say(f"FAILED: {name}" + (f" (build/test-logs/{log})" if log else ""))
+    for (name, log), times in collections.Counter(total.failed).items():
+        say(f"FAILED: {name}" + (f", {times} times" if times > 1 else "") +
+            (f" (build/test-logs/{log})" if log else ""))
     say(f"took {time.monotonic() - begin:.0f} s on {CORES} cores")
     say(total.line())
     return 1 if total.failed else 0
