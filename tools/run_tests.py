@@ -66,7 +66,7 @@ def nothing_ran(tally, name):
     return tally
 
 
-def meson_stage(name, build, part, pick=None, prefix=(), env=None, timeout_factor=1.0):
+def meson_stage(name, build, part, pick=None, prefix=(), env=None, timeout_factor=3.0):
     tally = Tally()
     if needs(build, tally, name):
         tests = [t for t in build.tests(part) if pick is None or pick(t)]
@@ -136,7 +136,7 @@ def is_threaded(test):
 
 def tsan_short():
     prefix = no_aslr()
-    tally = meson_stage("unit tsan", TSAN, "unit", pick=is_threaded, prefix=prefix, timeout_factor=3)
+    tally = meson_stage("unit tsan", TSAN, "unit", pick=is_threaded, prefix=prefix, timeout_factor=6)
     tally.add(seeds("seeds tsan", TSAN, 1000, 1039, 300, prefix=prefix))
     return tally
 

@@ -104,7 +104,8 @@ static void test_classes(void)
         T_EQ(mp_c_is((char)c, MP_C_TARGET), c > 0x20 && c < 0x7f && c != '#');
         T_EQ(mp_c_is((char)c, MP_C_UNRESERVED), unreserved);
         T_EQ(mp_c_is((char)c, MP_C_REGNAME), unreserved || sub);
-        T_EQ(mp_c_is((char)c, MP_C_PATH), unreserved || sub || c == ':' || c == '@' || c == '/');
+        bool loose = c && strchr(":@/[]^{|}", c);
+        T_EQ(mp_c_is((char)c, MP_C_PATH), unreserved || sub || loose);
         T_EQ(mp_c_is((char)c, MP_C_HEX), digit || (c && strchr("abcdefABCDEF", c)));
         T_EQ(mp_c_is((char)c, MP_C_DIGIT), digit);
         int low = c >= 'A' && c <= 'Z' ? c + 32 : c;
