@@ -185,7 +185,7 @@ static void check_route_hosts(struct mp_march *m, const pb_march_route *r)
         snprintf(sub, sizeof(sub), "hosts[%zu]", i);
         if (h[0] == '\0') {
             (void)mp_build_error(m->b, sub, "use \"*\" for every host", "the host is empty");
-        } else if (strchr(h, ':') && h[0] != '[') {
+        } else if (h[0] == '[' ? strstr(h, "]:") : strchr(h, ':')) {
             (void)mp_build_error(m->b, sub, "remove the port",
                                  "\"%s\": hosts are compared without the port", h);
         } else if (!is_plain(h)) {
