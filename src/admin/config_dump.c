@@ -187,7 +187,7 @@ static void add_section(struct dump *d, const struct section *s)
 
 static void add_bootstrap(struct dump *d)
 {
-    const struct mp_conf_source *src = &d->engine->snap->holder->conf->source;
+    const struct mp_conf_source *src = &d->engine->snap->conf->source;
     const struct mp_pb_read_opts opts = {.allow_unsupported = true};
     struct mp_diag diag;
     ProtobufCMessage *bootstrap = NULL;

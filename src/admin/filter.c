@@ -186,7 +186,7 @@ static bool admit(struct mp_filter *f, struct admin_stream *st, const struct mp_
         return false;
     }
     bool changes = st->page != NULL && st->page->method == MP_METHOD_POST;
-    bool loopback = mp_admin_is_loopback(&e->snap->holder->conf->admin.addr);
+    bool loopback = mp_admin_is_loopback(&e->snap->conf->admin.addr);
     const char *refusal = mp_admin_refusal(loopback, changes, h->authority, &h->hdrs);
     if (refusal != NULL) {
         mp_admin_fail(call, 403, "%s\n", refusal);

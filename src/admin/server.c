@@ -94,7 +94,7 @@ static void add_node(struct mp_sb *out, const struct mp_conf *conf)
 void mp_admin_page_server_info(struct mp_admin_call *call)
 {
     const struct mp_engine *e = call->engine;
-    const struct mp_conf *conf = e->snap->holder->conf;
+    const struct mp_conf *conf = e->snap->conf;
     struct mp_sb *out = &call->out;
     enum mp_log_level level = __atomic_load_n(&mp_log_threshold, __ATOMIC_RELAXED);
     call->content_type = MP_ADMIN_JSON;

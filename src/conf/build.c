@@ -171,6 +171,18 @@ struct mp_str mp_build_printf(struct mp_conf_build *b, const char *fmt, ...)
     return mp_build_str(b, text);
 }
 
+struct mp_arena *mp_build_enter_part(struct mp_conf_build *b, struct mp_conf_part *part)
+{
+    struct mp_arena *before = b->arena;
+    b->arena = &part->arena;
+    return before;
+}
+
+void mp_build_leave_part(struct mp_conf_build *b, struct mp_arena *before)
+{
+    b->arena = before;
+}
+
 const ProtobufCMessage *mp_build_any(struct mp_conf_build *b, const char *sub, const pb_any *any)
 {
     if (!any) {

@@ -36,7 +36,7 @@ typedef Google__Protobuf__BoolValue pb_bool;
 
 struct mp_conf_build {
     struct mp_conf *conf;
-    struct mp_arena *arena;   /* of conf: what stays */
+    struct mp_arena *arena;   /* what stays: of conf, or of the part being made */
     struct mp_arena *scratch; /* messages */
     const struct mp_conf_load_opts *opts;
     struct mp_diag *diag;
@@ -72,6 +72,9 @@ void *mp_build_take(struct mp_conf_build *b, size_t n, size_t size);
 struct mp_str mp_build_str(struct mp_conf_build *b, const char *z);
 struct mp_str mp_build_printf(struct mp_conf_build *b, const char *fmt, ...) MP_PRINTF(2, 3);
 /* The message in an Any; NULL when it is absent (reported) or its type unknown (reported before).
+/* What is taken until leave comes from the part; give the result to leave. */
+struct mp_arena *mp_build_enter_part(struct mp_conf_build *b, struct mp_conf_part *part);
+void mp_build_leave_part(struct mp_conf_build *b, struct mp_arena *before);
  */
 const ProtobufCMessage *mp_build_any(struct mp_conf_build *b, const char *sub, const pb_any *any);
 void mp_build_source(struct mp_conf_build *b, const ProtobufCMessage *m,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "conf/build.h"
 #include "envoy_extensions_resource_monitors_downstream_connections_v3.pb-c.h"
 
@@ -28,8 +29,11 @@ static bool set_runtime(struct mp_conf_build *b, struct mp_str key, uint32_t val
      * listeners. */
     struct mp_str name = mp_str(key.p + prefix.n, key.n - prefix.n - suffix.n);
     for (uint32_t i = 0; i < b->conf->n_listeners; i++) {
-        if (mp_str_eq(b->conf->listeners[i].name, name)) {
-            b->conf->listeners[i].connections_max = value;
+        struct mp_conf_listener *l = b->conf->listeners[i];
+        if (mp_str_eq(l->name, name)) {
+            l->connections_max = value;
+            /* Not of the listener's own message, but a change of the listener all the same. */
+            l->source.hash = mp_hash_fnv(l->source.hash, &value, sizeof(value));
         }
     }
     return true;
@@ -194,16 +198,30 @@ static void build_resources(struct mp_conf_build *b,
     collect_clusters(b, m ? m->clusters : NULL, m ? m->n_clusters : 0);
     c->n_clusters = m ? (uint32_t)m->n_clusters : 0;
     c->n_listeners = m ? (uint32_t)m->n_listeners : 0;
-    c->clusters = mp_build_take(b, c->n_clusters, sizeof(*c->clusters));
-    c->listeners = mp_build_take(b, c->n_listeners, sizeof(*c->listeners));
+    c->clusters = mp_build_take(b, c->n_clusters, sizeof(struct mp_conf_cluster *));
+    c->listeners = mp_build_take(b, c->n_listeners, sizeof(struct mp_conf_listener *));
+    for (uint32_t i = 0; i < c->n_listeners; i++) {
+        struct mp_conf_part *part = mp_conf_part_new();
+        c->listeners[i] = mp_arena_zalloc(&part->arena, sizeof(*c->listeners[i]));
+        c->listeners[i]->part = part;
+    }
+    for (uint32_t i = 0; i < c->n_clusters; i++) {
+        struct mp_conf_part *part = mp_conf_part_new();
+        c->clusters[i] = mp_arena_zalloc(&part->arena, sizeof(*c->clusters[i]));
+        c->clusters[i]->part = part;
+    }
     for (uint32_t i = 0; i < c->n_listeners; i++) {
         size_t mark2 = mp_build_enter(b, "listeners[%u]", i);
-        mp_build_listener(b, m->listeners[i], &c->listeners[i]);
+        struct mp_arena *before = mp_build_enter_part(b, c->listeners[i]->part);
+        mp_build_listener(b, m->listeners[i], c->listeners[i]);
+        mp_build_leave_part(b, before);
         mp_build_leave(b, mark2);
     }
     for (uint32_t i = 0; i < c->n_clusters; i++) {
         size_t mark2 = mp_build_enter(b, "clusters[%u]", i);
-        mp_build_cluster(b, m->clusters[i], &c->clusters[i]);
+        struct mp_arena *before = mp_build_enter_part(b, c->clusters[i]->part);
+        mp_build_cluster(b, m->clusters[i], c->clusters[i]);
+        mp_build_leave_part(b, before);
         mp_build_leave(b, mark2);
     }
     mp_build_check_whole(b);

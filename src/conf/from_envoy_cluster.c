@@ -341,6 +341,7 @@ static void build_kind(struct mp_conf_build *b, const pb_cluster *m, struct mp_c
 void mp_build_cluster(struct mp_conf_build *b, const pb_cluster *m, struct mp_conf_cluster *ret)
 {
     *ret = (struct mp_conf_cluster){
+        .part = ret->part,
         .dns_refresh_ms = 5000,
         .connect_timeout_ms = 5000,
         .idle_timeout_ms = 3600000,

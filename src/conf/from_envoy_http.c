@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* HttpConnectionManager and its filters. */
+#include "base/assert.h"
 #include "conf/build.h"
 #include "envoy_extensions_filters_http_router_v3.pb-c.h"
 #include "envoy_extensions_filters_network_http_connection_manager_v3.pb-c.h"
@@ -299,10 +300,22 @@ static bool has_overrides(const struct mp_conf_routes *t)
 /* Managers with the same table share it. */
 static struct mp_conf_routes *find_routes(const struct mp_conf_build *b,
                                           const struct mp_conf_source *s)
+static void drop_part(void *arg)
+{
+    mp_conf_part_unref(arg);
+}
+
+/* The part under way keeps the table's. Takes the reference. */
+static void keep_part(struct mp_conf_build *b, struct mp_conf_part *part)
+{
+    bool kept = mp_arena_on_fini(b->arena, drop_part, part);
+    MP_ASSERT(kept); /* a model's arena has no maximum */
+}
+
 {
     const struct mp_conf *c = b->conf;
     for (uint32_t i = 0; i < c->n_listeners; i++) {
-        struct mp_conf_routes *r = c->listeners[i].http ? c->listeners[i].http->routes : NULL;
+        struct mp_conf_routes *r = c->listeners[i]->http ? c->listeners[i]->http->routes : NULL;
         if (r && r->source.hash == s->hash && mp_str_eq(r->source.packed, s->packed) &&
             !has_overrides(r)) {
             return r;
@@ -323,13 +336,21 @@ static void build_route_config(struct mp_conf_build *b, const pb_manager *m,
     mp_build_source(b, &m->route_config->base, &source);
     struct mp_conf_routes *routes = find_routes(b, &source);
     if (!routes) {
+    struct mp_conf_part *part = mp_conf_part_new();
+    struct mp_arena *before = mp_build_enter_part(b, part);
         routes = mp_build_take(b, 1, sizeof(*routes));
         routes->source = source;
         mp_build_routes(b, m->route_config, ret, routes);
     }
+        routes->part = part;
     ret->routes = routes;
     mp_build_leave(b, mark);
+    } else {
+        mp_conf_part_unref(part);
+        mp_conf_part_ref(routes->part);
 }
+    mp_build_leave_part(b, before);
+    keep_part(b, routes->part);
 
 void mp_build_http(struct mp_conf_build *b, const ProtobufCMessage *manager,
                    struct mp_conf_http *ret)

@@ -118,8 +118,10 @@ static void build_chain(struct mp_conf_build *b, const pb_listener *m, struct mp
 
 void mp_build_listener(struct mp_conf_build *b, const pb_listener *m, struct mp_conf_listener *ret)
 {
-    *ret = (struct mp_conf_listener){
-        .reuse_port = true, .buffer_limit = DEFAULT_BUFFER, .line = mp_build_line(b)};
+    *ret = (struct mp_conf_listener){.part = ret->part,
+                                     .reuse_port = true,
+                                     .buffer_limit = DEFAULT_BUFFER,
+                                     .line = mp_build_line(b)};
     mp_build_source(b, &m->base, &ret->source);
     ret->name = mp_build_str(b, m->name);
     build_addresses(b, m, ret);

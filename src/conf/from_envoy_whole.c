@@ -48,11 +48,11 @@ static void check_names(struct mp_conf_build *b)
     const struct mp_conf *c = b->conf;
     struct holder *list = mp_xcalloc(MP_MAX(c->n_clusters, c->n_listeners) + 1, sizeof(*list));
     for (uint32_t i = 0; i < c->n_clusters; i++) {
-        list[i] = (struct holder){c->clusters[i].name, "clusters", i, 0};
+        list[i] = (struct holder){c->clusters[i]->name, "clusters", i, 0};
     }
     refuse_duplicates(b, list, c->n_clusters, "name", "name");
     for (uint32_t i = 0; i < c->n_listeners; i++) {
-        list[i] = (struct holder){c->listeners[i].name, "listeners", i, 0};
+        list[i] = (struct holder){c->listeners[i]->name, "listeners", i, 0};
     }
     refuse_duplicates(b, list, c->n_listeners, "name", "name");
     free(list);
@@ -63,12 +63,12 @@ static void check_addresses(struct mp_conf_build *b)
     const struct mp_conf *c = b->conf;
     size_t n = 0, max = 1;
     for (uint32_t i = 0; i < c->n_listeners; i++) {
-        max += c->listeners[i].n_addrs;
+        max += c->listeners[i]->n_addrs;
     }
     struct holder *list = mp_xcalloc(max, sizeof(*list));
     for (uint32_t i = 0; i < c->n_listeners; i++) {
-        for (uint32_t j = 0; j < c->listeners[i].n_addrs; j++) {
-            const struct mp_conf_addr *a = &c->listeners[i].addrs[j];
+        for (uint32_t j = 0; j < c->listeners[i]->n_addrs; j++) {
+            const struct mp_conf_addr *a = &c->listeners[i]->addrs[j];
             if (a->is_unix || a->port != 0) { /* port 0: the system finds a free one */
                 list[n++] = (struct holder){mp_build_addr_text(b, a), "listeners", i, j};
             }

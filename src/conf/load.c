@@ -12,13 +12,15 @@
 #include "conf/yaml_tree.h"
 #include "marchproxy_config_v1.pb-c.h"
 
-#define BLOCK (64 * 1024)
+#define BLOCK      (64 * 1024)
+#define ROOT_BLOCK (8 * 1024)
 
 enum form { FORM_NONE, FORM_ENVOY, FORM_MARCH, FORM_BOTH };
 
 struct mp_conf *mp_conf_free(struct mp_conf *c)
 {
     if (c) {
+        mp_conf_drop_parts(c);
         mp_arena_fini(&c->arena);
         free(c);
     }
@@ -149,7 +151,7 @@ mp_err mp_conf_load_text(struct mp_str text, const char *file, const struct mp_c
     MP_TRY(mp_yaml_parse(text, diag, &y));
     mp_arena_init(&scratch, NULL, 0, &mp_block_source_heap, BLOCK, SIZE_MAX);
     struct mp_conf *c = mp_xcalloc(1, sizeof(*c));
-    mp_arena_init(&c->arena, NULL, 0, &mp_block_source_heap, BLOCK, SIZE_MAX);
+    mp_arena_init(&c->arena, NULL, 0, &mp_block_source_heap, ROOT_BLOCK, SIZE_MAX);
     struct mp_conf_places places = {.yaml = y};
     struct mp_conf_build *b = mp_xcalloc(1, sizeof(*b));
     *b = (struct mp_conf_build){.conf = c,

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* The configuration as plain structs: what from_envoy makes of Envoy v3 messages, with every
  * default filled in and every reference resolved to an index or a name. Nothing here is compiled
- * (regexes, TLS contexts, tables): that is core/build_*.c. All memory belongs to the arena of
- * struct mp_conf; text is NUL-terminated.
+ * (regexes, TLS contexts, tables): that is core/build_*.c. Text is NUL-terminated.
+ *
+ * Memory: each listener, cluster and route table lies in a counted part of its own, so that what is
+ * compiled from an unchanged one keeps only that part of an old model; the rest belongs to the
+ * arena of struct mp_conf.
  *
  * Times are milliseconds, sizes bytes. "0: none" means that the timeout or limit is off.
  */
@@ -12,6 +15,7 @@
 #include <stdint.h>
 #include "base/arena.h"
 #include "base/str.h"
+#include "conf/object.h"
 
 struct mp_conf_filter_type; /* conf/registry.h */
 
@@ -21,6 +25,29 @@ struct mp_conf_source {
     struct mp_str packed; /* serialised message */
     uint64_t hash;        /* FNV of packed */
 };
+
+/* Memory of one listener, cluster or route table: freed with the last reference, from any thread.
+ */
+struct mp_conf_part {
+    struct mp_obj obj; /* first; without slots */
+    struct mp_arena arena;
+};
+struct mp_conf_part *mp_conf_part_new(void);
+static inline void mp_conf_part_ref(struct mp_conf_part *p)
+{
+    mp_obj_ref(&p->obj);
+}
+/* NULL is harmless. */
+static inline void mp_conf_part_unref(struct mp_conf_part *p)
+{
+    mp_obj_unref(p ? &p->obj : NULL);
+}
+/* How many there are in the process, and their bytes: what running configurations and open streams
+ * keep. Any thread. */
+struct mp_conf_parts {
+    uint64_t n, bytes;
+};
+struct mp_conf_parts mp_conf_parts_alive(void);
 
 /* An address as configured; names are allowed only where a resolver follows. */
 struct mp_conf_addr {
@@ -149,6 +176,7 @@ struct mp_conf_vhost {
     bool require_tls_all, require_tls_external;
 };
 struct mp_conf_routes {
+    struct mp_conf_part *part; /* kept by those of the listeners that have the table */
     struct mp_conf_source source;
     struct mp_str name;
     struct mp_conf_vhost *vhosts;
@@ -239,6 +267,7 @@ struct mp_conf_http {
 
 /* ---- listeners ---- */
 struct mp_conf_listener {
+    struct mp_conf_part *part; /* where all of it is */
     struct mp_conf_source source;
     struct mp_str name;
     struct mp_conf_addr *addrs; /* first: address; others: additional_addresses */
@@ -265,6 +294,7 @@ struct mp_conf_endpoint {
     bool draining, unhealthy; /* configured health_status */
 };
 struct mp_conf_cluster {
+    struct mp_conf_part *part; /* where all of it is */
     struct mp_conf_source source;
     struct mp_str name, alt_stat_name;
     enum mp_conf_discovery discovery;
@@ -306,13 +336,16 @@ struct mp_conf {
     struct mp_str node_id, node_cluster;
     struct mp_str locality_region, locality_zone, locality_sub_zone;
     struct mp_conf_admin admin;
-    struct mp_conf_listener *listeners;
+    struct mp_conf_listener **listeners; /* one reference each */
     uint32_t n_listeners;
-    struct mp_conf_cluster *clusters;
+    struct mp_conf_cluster **clusters; /* one reference each */
     uint32_t n_clusters;
     uint64_t stats_flush_interval_ms;    /* default 5000 */
     uint32_t downstream_connections_max; /* whole process; default 50000, lowered to what
                                             RLIMIT_NOFILE allows */
 };
-/* Heap; frees the arena and what parsers allocated in it. Returns NULL. */
+/* Gives back the references to the parts and forgets listeners and clusters: whoever compiled them
+ * keeps what is needed. */
+void mp_conf_drop_parts(struct mp_conf *c);
+/* Heap; frees the arena, drops the parts. Returns NULL. */
 struct mp_conf *mp_conf_free(struct mp_conf *c);

@@ -13,7 +13,7 @@ static void cluster_destroy(struct mp_obj *o)
     struct mp_cluster *c = MP_CONTAINER_OF(o, struct mp_cluster, obj);
     mp_endpoint_set_unref(c->endpoints);
     mp_stat_scope_unref(c->stats);
-    mp_obj_unref(&c->holder->obj);
+    mp_conf_part_unref(c->part);
     mp_obj_fini(o);
     free(c);
 }
@@ -74,10 +74,10 @@ mp_err mp_core_build_endpoints(const struct mp_conf_cluster *conf, struct mp_dia
     return MP_OK;
 }
 
-mp_err mp_core_build_cluster(struct mp_engine *e, const struct mp_conf_cluster *conf, struct mp_conf_holder *holder,
-                        struct mp_cluster *old, struct mp_diag *diag, struct mp_cluster **ret)
+mp_err mp_core_build_cluster(struct mp_engine *e, const struct mp_conf_cluster *conf, struct mp_cluster *old,
+                         struct mp_diag *diag, struct mp_cluster **ret)
 {
-    if (old != NULL && old->obj.hash == conf->source.hash && conf->source.hash != 0) {
+    if (old != NULL && mp_core_same_source(&old->conf->source, &conf->source)) {
         mp_obj_ref(&old->obj);
         *ret = old;
         return MP_OK;
@@ -90,8 +90,8 @@ mp_err mp_core_build_cluster(struct mp_engine *e, const struct mp_conf_cluster *
     MP_ASSERT(c != NULL);
     mp_obj_init(&c->obj, &cluster_ops, conf->name, conf->source.hash, e->n_workers + 1);
     c->conf = conf;
-    c->holder = holder;
-    mp_obj_ref(&holder->obj);
+    c->part = conf->part;
+    mp_conf_part_ref(c->part);
     c->endpoints = set;
     c->shared = mp_cluster_shared_get(e, conf->name);
     c->id = c->shared->id;

@@ -18,7 +18,7 @@ static void http_destroy(struct mp_obj *o)
         mp_obj_unref(&h->routes->obj);
     }
     mp_stat_scope_unref(h->stats);
-    mp_obj_unref(&h->holder->obj);
+    mp_conf_part_unref(h->part);
     mp_arena_fini(&h->arena);
     mp_obj_fini(o);
     free(h);
@@ -42,16 +42,16 @@ static mp_err build_alogs(struct mp_engine *e, struct mp_http *h, struct mp_diag
     return MP_OK;
 }
 
-static mp_err build_http(struct mp_engine *e, const struct mp_conf_listener *l, struct mp_conf_holder *holder,
-                         struct mp_diag *diag, struct mp_http **ret)
+static mp_err build_http(struct mp_engine *e, const struct mp_conf_listener *l, struct mp_diag *diag,
+                         struct mp_http **ret)
 {
     struct mp_http *h = calloc(1, sizeof(*h));
     MP_ASSERT(h != NULL);
     mp_obj_init(&h->obj, &http_ops, l->http->stat_prefix, l->source.hash, e->n_workers + 1);
     mp_arena_init(&h->arena, NULL, 0, &mp_block_source_heap, 1024, 64 << 20);
     h->conf = l->http;
-    h->holder = holder;
-    mp_obj_ref(&holder->obj);
+    h->part = l->part;
+    mp_conf_part_ref(h->part);
     h->filters = l->http->filters;
     h->n_filters = (uint16_t)l->http->n_filters;
     h->buffer_limit = l->buffer_limit;
@@ -60,7 +60,7 @@ static mp_err build_http(struct mp_engine *e, const struct mp_conf_listener *l, 
         const struct mp_filter_type *t = l->http->filters[i].type->impl;
         h->filter_cells += (uint32_t)(sizeof(struct mp_filter) + ((t->state_size + 15) & ~(size_t)15));
     }
-    const struct mp_route_build rb = {.conf = l->http->routes, .keep = &holder->obj, .http = l->http,
+    const struct mp_route_build rb = {.conf = l->http->routes, .keep = &l->part->obj, .http = l->http,
                                       .cluster_id = cluster_id, .arg = e, .n_workers = e->n_workers + 1};
     mp_err err = mp_route_table_build(&rb, diag, &h->routes);
     if (!mp_is_err(err)) {
@@ -81,7 +81,7 @@ static void listener_destroy(struct mp_obj *o)
         mp_obj_unref(&l->http->obj);
     }
     mp_stat_scope_unref(l->stats);
-    mp_obj_unref(&l->holder->obj);
+    mp_conf_part_unref(l->part);
     mp_obj_fini(o);
     free(l);
 }
@@ -101,22 +101,22 @@ static struct mp_listener_shared *listener_shared(struct mp_engine *e, struct mp
     return s;
 }
 
-mp_err mp_core_build_listener(struct mp_engine *e, const struct mp_conf_listener *conf, struct mp_conf_holder *holder,
+mp_err mp_core_build_listener(struct mp_engine *e, const struct mp_conf_listener *conf,
                          struct mp_listener_conf *old, struct mp_diag *diag, struct mp_listener_conf **ret)
 {
-    if (old != NULL && old->obj.hash == conf->source.hash && conf->source.hash != 0) {
+    if (old != NULL && mp_core_same_source(&old->conf->source, &conf->source)) {
         mp_obj_ref(&old->obj);
         *ret = old;
         return MP_OK;
     }
     struct mp_http *http;
-    MP_TRY(build_http(e, conf, holder, diag, &http));
+    MP_TRY(build_http(e, conf, diag, &http));
     struct mp_listener_conf *l = calloc(1, sizeof(*l));
     MP_ASSERT(l != NULL);
     mp_obj_init(&l->obj, &listener_ops, conf->name, conf->source.hash, e->n_workers + 1);
     l->conf = conf;
-    l->holder = holder;
-    mp_obj_ref(&holder->obj);
+    l->part = conf->part;
+    mp_conf_part_ref(l->part);
     l->http = http;
     l->stats = mp_stat_scope_get(e->stats, &mp_stats_listener, conf->stat_prefix);
     l->shared = listener_shared(e, conf->name);

@@ -23,10 +23,13 @@
 #include "io/open.h"
 #include "io/sock.h"
 
+#define LAST_ERROR_MAX (64 * 1024) /* of text kept of a refused configuration */
+
 /* Which listener has sockets already. */
 struct mp_listener_socks {
     struct mp_list link;
     struct mp_listener_conf *conf; /* a reference */
+    bool main_only;                /* the admin's, which may have the name of any other */
 };
 
 /* A snapshot on its way to the workers. */
@@ -61,7 +64,7 @@ static void on_stat_flush(struct mp_timer *t)
 {
     struct mp_engine *e = MP_CONTAINER_OF(t, struct mp_engine, flush_timer);
     mp_stat_flush(e->stats);
-    uint64_t ms = e->snap != NULL ? e->snap->holder->conf->stats_flush_interval_ms : 5000;
+    uint64_t ms = e->snap != NULL ? e->snap->conf->stats_flush_interval_ms : 5000;
     mp_timer_in(e->opts.main_loop, &e->flush_timer, ms > 0 ? ms : 5000);
 }
 
@@ -269,11 +272,11 @@ static bool same_sockets(const struct mp_conf_listener *a, const struct mp_conf_
     return same;
 }
 
-static struct mp_listener_socks *find_socks(struct mp_engine *e, struct mp_str name)
+static struct mp_listener_socks *find_socks(struct mp_engine *e, struct mp_str name, bool main_only)
 {
     MP_LIST_FOREACH(it, &e->sockets) {
         struct mp_listener_socks *s = MP_CONTAINER_OF(it, struct mp_listener_socks, link);
-        if (mp_str_eq(s->conf->obj.name, name)) {
+        if (s->main_only == main_only && mp_str_eq(s->conf->obj.name, name)) {
             return s;
         }
     }
@@ -389,7 +392,7 @@ mp_err mp_engine_apply(struct mp_engine *e, struct mp_snapshot *snap, struct mp_
         struct mp_new_socks *ns = &p->v[p->n++];
         ns->main_only = i == snap->n_listeners;
         ns->conf = ns->main_only ? snap->admin : snap->listeners[i];
-        struct mp_listener_socks *have = find_socks(e, ns->conf->obj.name);
+        struct mp_listener_socks *have = find_socks(e, ns->conf->obj.name, ns->main_only);
         if (have != NULL && same_sockets(have->conf->conf, ns->conf->conf)) {
             continue;
         }
@@ -447,6 +450,7 @@ static void remember_socks(struct mp_publication *p)
         struct mp_listener_socks *s = calloc(1, sizeof(*s));
         MP_ASSERT(s != NULL);
         s->conf = p->v[i].conf;
+        s->main_only = p->v[i].main_only;
         mp_obj_ref(&s->conf->obj);
         mp_list_push_back(&e->sockets, &s->link);
     }
@@ -507,7 +511,7 @@ static void publish(struct mp_publication *p)
     struct mp_engine *e = p->engine;
     e->warming = NULL;
     struct mp_snapshot *old = e->snap;
-    const struct mp_conf *conf = p->snap->holder->conf;
+    const struct mp_conf *conf = p->snap->conf;
     e->snap = p->snap;
     mp_snapshot_ref(e->snap);
     e->config_wall_ns = mp_loop_wall_ns(e->opts.main_loop);
@@ -522,6 +526,8 @@ static void publish(struct mp_publication *p)
         __atomic_store_n(&e->state, MP_SERVER_LIVE, __ATOMIC_RELAXED);
     }
     mp_stat_inc(e->main->server_stats, MP_ST_SERVER_CONFIG_OK);
+    free(e->last_error);
+    e->last_error = NULL;
     tell_filters(e);
     if (e->opts.on_published != NULL) {
         e->opts.on_published(e->opts.arg, e->snap->generation);
@@ -533,15 +539,6 @@ static void publish(struct mp_publication *p)
 }
 
 /* ---- building ---- */
-
-static void holder_destroy(struct mp_obj *o)
-{
-    struct mp_conf_holder *h = MP_CONTAINER_OF(o, struct mp_conf_holder, obj);
-    mp_conf_free(h->conf);
-    mp_obj_fini(o);
-    free(h);
-}
-static const struct mp_obj_ops holder_ops = {"model", holder_destroy};
 
 void mp_snapshot_ref(struct mp_snapshot *s)
 {
@@ -562,96 +559,118 @@ void mp_snapshot_unref(struct mp_snapshot *s)
     if (s->admin != NULL) {
         mp_obj_unref(&s->admin->obj);
     }
-    mp_obj_unref(&s->holder->obj);
+    mp_conf_free(s->conf);
     free(s->listeners);
     free(s->clusters);
     free(s);
 }
 
-static mp_err build_admin(struct mp_engine *e, struct mp_snapshot *s, struct mp_diag *diag)
+static mp_err build_admin(struct mp_engine *e, const struct mp_snapshot *base, struct mp_snapshot *s, struct mp_diag *diag)
 {
-    struct mp_conf *conf = s->holder->conf;
+    const struct mp_conf *conf = s->conf;
     if (!conf->admin.present || e->opts.admin_http == NULL) {
         return MP_OK;
     }
-    struct mp_conf_listener *l = mp_arena_zalloc(&conf->arena, sizeof(*l));
+    struct mp_conf_part *part = mp_conf_part_new();
+    struct mp_conf_listener *l = mp_arena_zalloc(&part->arena, sizeof(*l));
+    struct mp_conf_addr *addr = mp_arena_zalloc(&part->arena, sizeof(*addr));
     MP_ASSERT(l != NULL);
+    MP_ASSERT(addr != NULL);
+    *addr = conf->admin.addr;
+    addr->host = mp_arena_dup(&part->arena, addr->host);
+    l->part = part;
     l->name = MP_STR("admin");
     l->stat_prefix = MP_STR("admin");
-    l->addrs = &conf->admin.addr;
+    l->addrs = addr;
     l->n_addrs = 1;
     l->backlog = 128;
     l->buffer_limit = 1 << 20;
     l->http = (struct mp_conf_http *)(uintptr_t)e->opts.admin_http;
-    l->source.hash = mp_hash_fnv(MP_FNV_SEED + l->addrs[0].port, l->addrs[0].host.p, l->addrs[0].host.n);
-    struct mp_listener_conf *old = e->snap != NULL ? e->snap->admin : NULL;
-    return mp_core_build_listener(e, l, s->holder, old, diag, &s->admin);
+    l->source.packed.p = mp_arena_printf(&part->arena, "%d %u %o %s", addr->is_unix, addr->port, addr->unix_mode,
+                                         addr->host.p);
+    MP_ASSERT(l->source.packed.p != NULL);
+    l->source.packed.n = strlen(l->source.packed.p);
+    l->source.hash = mp_hash_fnv(MP_FNV_SEED, l->source.packed.p, l->source.packed.n);
+    mp_err err = mp_core_build_listener(e, l, base != NULL ? base->admin : NULL, diag, &s->admin);
+    mp_conf_part_unref(part);
+    return err;
 }
 
-static struct mp_listener_conf *old_listener(const struct mp_engine *e, struct mp_str name)
+static struct mp_listener_conf *old_listener(const struct mp_snapshot *base, struct mp_str name)
 {
-    for (uint32_t i = 0; e->snap != NULL && i < e->snap->n_listeners; i++) {
-        if (mp_str_eq(e->snap->listeners[i]->obj.name, name)) {
-            return e->snap->listeners[i];
+    for (uint32_t i = 0; base != NULL && i < base->n_listeners; i++) {
+        if (mp_str_eq(base->listeners[i]->obj.name, name)) {
+            return base->listeners[i];
         }
     }
     return NULL;
 }
 
 /* Old clusters by name: linear search would be quadratic with 10,000 of them. */
-static void index_clusters(const struct mp_engine *e, struct mp_map *map)
+static void index_clusters(const struct mp_snapshot *base, struct mp_map *map)
 {
     mp_map_init(map);
-    for (uint32_t i = 0; e->snap != NULL && i < e->snap->n_clusters; i++) {
-        mp_map_set(map, e->snap->clusters[i]->obj.name, e->snap->clusters[i]);
+    for (uint32_t i = 0; base != NULL && i < base->n_clusters; i++) {
+        mp_map_set(map, base->clusters[i]->obj.name, base->clusters[i]);
     }
 }
 
-static mp_err build_parts(struct mp_engine *e, struct mp_snapshot *s, struct mp_diag *diag)
+static mp_err build_parts(struct mp_engine *e, const struct mp_snapshot *base, struct mp_snapshot *s,
+                          struct mp_diag *diag)
 {
-    const struct mp_conf *conf = s->holder->conf;
+    const struct mp_conf *conf = s->conf;
     mp_err first = MP_OK;
     struct mp_map old;
-    index_clusters(e, &old);
+    index_clusters(base, &old);
     for (uint32_t i = 0; i < conf->n_clusters; i++) {
-        const struct mp_conf_cluster *c = &conf->clusters[i];
-        mp_err err = mp_core_build_cluster(e, c, s->holder, mp_map_get(&old, c->name), diag, &s->clusters[s->n_clusters]);
+        const struct mp_conf_cluster *c = conf->clusters[i];
+        mp_err err = mp_core_build_cluster(e, c, mp_map_get(&old, c->name), diag, &s->clusters[s->n_clusters]);
         s->n_clusters += !mp_is_err(err);
         first = mp_is_err(first) ? first : err;
     }
     mp_map_fini(&old);
     for (uint32_t i = 0; i < conf->n_listeners; i++) {
-        const struct mp_conf_listener *l = &conf->listeners[i];
-        mp_err err = mp_core_build_listener(e, l, s->holder, old_listener(e, l->name), diag, &s->listeners[s->n_listeners]);
+        const struct mp_conf_listener *l = conf->listeners[i];
+        mp_err err = mp_core_build_listener(e, l, old_listener(base, l->name), diag, &s->listeners[s->n_listeners]);
         s->n_listeners += !mp_is_err(err);
         first = mp_is_err(first) ? first : err;
     }
-    mp_err err = build_admin(e, s, diag);
+    mp_err err = build_admin(e, base, s, diag);
     return mp_is_err(first) ? first : err;
 }
 
-mp_err mp_engine_build(struct mp_engine *e, struct mp_conf *conf, struct mp_diag *diag, struct mp_snapshot **ret)
+mp_err mp_engine_build(struct mp_engine *e, const struct mp_snapshot *base, struct mp_conf *conf, struct mp_diag *diag,
+                       struct mp_snapshot **ret)
 {
-    struct mp_conf_holder *holder = calloc(1, sizeof(*holder));
     struct mp_snapshot *s = calloc(1, sizeof(*s));
-    MP_ASSERT(holder != NULL);
     MP_ASSERT(s != NULL);
-    mp_obj_init(&holder->obj, &holder_ops, conf->file, conf->source.hash, e->n_workers + 1);
-    holder->conf = conf;
     s->refs = 1;
     s->generation = ++e->generation;
-    s->holder = holder;
+    s->conf = conf;
     s->listeners = calloc(conf->n_listeners + 1, sizeof(*s->listeners));
     s->clusters = calloc(conf->n_clusters + 1, sizeof(*s->clusters));
     MP_ASSERT(s->listeners != NULL);
     MP_ASSERT(s->clusters != NULL);
-    mp_err err = build_parts(e, s, diag);
+    mp_err err = build_parts(e, base, s, diag);
+    mp_conf_drop_parts(conf);
     if (mp_is_err(err)) {
         mp_snapshot_unref(s);
         return err;
     }
     *ret = s;
     return MP_OK;
+}
+
+void mp_engine_refused(struct mp_engine *e, const struct mp_diag *diag)
+{
+    struct mp_sb sb;
+    mp_sb_init(&sb, LAST_ERROR_MAX);
+    mp_diag_format(diag, &sb);
+    free(e->last_error);
+    e->last_error = mp_str_dup_c(mp_sb_str(&sb));
+    e->last_error_wall_ns = mp_loop_wall_ns(e->opts.main_loop);
+    mp_sb_fini(&sb);
+    mp_stat_inc(e->main->server_stats, MP_ST_SERVER_CONFIG_REJECTED);
 }
 
 /* ---- draining and stopping ---- */

@@ -82,15 +82,19 @@ MP_MUST_USE mp_err mp_engine_new(const struct mp_engine_opts *opts, struct mp_en
 /* After all loops have stopped (or in the simulation): closes everything. */
 struct mp_engine *mp_engine_free(struct mp_engine *e);
 
-/* Takes conf (also on failure). Any thread, one at a time. */
-MP_MUST_USE mp_err mp_engine_build(struct mp_engine *e, struct mp_conf *conf, struct mp_diag *diag,
-                                   struct mp_snapshot **ret);
+/* Takes conf (also on failure). Any thread, one at a time. base: the snapshot whose unchanged objects are taken over,
+ * usually the current one, to which a builder on another thread holds a reference; NULL: none. */
+MP_MUST_USE mp_err mp_engine_build(struct mp_engine *e, const struct mp_snapshot *base, struct mp_conf *conf,
+                                   struct mp_diag *diag, struct mp_snapshot **ret);
 /* Takes snap's reference (also on failure). On failure the old configuration runs on untouched. */
 /* A snapshot with name-resolved clusters that are new waits for their first answers, at most MP_WARM_MS (at start, when
  * nothing is served meanwhile, MP_WARM_FIRST_MS), before the workers get it; then on_published runs. */
 #define MP_WARM_MS       5000
 #define MP_WARM_FIRST_MS 1000
 MP_MUST_USE mp_err mp_engine_apply(struct mp_engine *e, struct mp_snapshot *snap, struct mp_diag *diag);
+
+/* A configuration was refused, by whom so ever: counts it and remembers why until the next one is published. */
+void mp_engine_refused(struct mp_engine *e, const struct mp_diag *diag);
 
 /* Graceful stop: no new connections, open ones are told to close after their current response; done(arg) on the
  * main thread when all are gone or after the deadline, when the rest has been cut. */

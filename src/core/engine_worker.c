@@ -144,7 +144,7 @@ void mp_core_worker_drain(struct mp_core_worker *cw)
 static void close_list(struct mp_list *list)
 {
     MP_LIST_FOREACH_SAFE(it, list) {
-        mp_listener_local_close_all(MP_CONTAINER_OF(it, struct mp_listener_local, link));
+        mp_listener_local_close_all(MP_CONTAINER_OF(it, struct mp_listener_local, link), "server_stopping");
     }
 }
 

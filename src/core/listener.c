@@ -37,6 +37,17 @@ static void on_resume(struct mp_timer *t)
     pause_accept(l, false);
 }
 
+static void on_cut(struct mp_timer *t)
+{
+    struct mp_listener_local *l = MP_CONTAINER_OF(t, struct mp_listener_local, cut_timer);
+    if (l->n_conns > 0) {
+        mp_log(MP_LOG_WARNING, "connections of a removed listener are cut", kv_str("listener", l->name),
+               kv_u64("connections", l->n_conns));
+        mp_listener_local_close_all(l, "listener_removed");
+        mp_cork_flush(l->cw);
+    }
+}
+
 /* One more connection? Counts the refusal. */
 static bool admit(struct mp_listener_local *l)
 {
@@ -115,6 +126,7 @@ struct mp_listener_local *mp_listener_local_new(struct mp_core_worker *cw, struc
     mp_list_init(&l->conns);
     mp_list_init(&l->old_scopes);
     mp_timer_init(&l->resume_timer, on_resume);
+    mp_timer_init(&l->cut_timer, on_cut);
     mp_list_push_back(&cw->listeners, &l->link);
     mp_listener_local_update(l, conf);
     for (uint32_t i = 0; i < n_fds; i++) {
@@ -191,6 +203,7 @@ void mp_listener_local_remove(struct mp_listener_local *l)
     mp_list_push_back(&l->cw->old_listeners, &l->link);
     mp_listener_local_drain(l);
     l->removed = true;
+    mp_timer_in(l->cw->w.loop, &l->cut_timer, l->http->conf->drain_timeout_ms);
     free_if_unused(l);
 }
 
@@ -206,6 +219,7 @@ static void free_now(struct mp_task *t)
     struct mp_listener_local *l = MP_CONTAINER_OF(t, struct mp_listener_local, free_task);
     uint32_t w = l->cw->w.id;
     mp_wheel_remove(mp_loop_wheel(l->cw->w.loop), &l->resume_timer);
+    mp_wheel_remove(mp_loop_wheel(l->cw->w.loop), &l->cut_timer);
     for (uint32_t i = 0; i < l->n_socks; i++) {
         mp_io_close(l->cw->w.loop, &l->socks[i].io);
     }
@@ -233,13 +247,13 @@ void mp_listener_local_free(struct mp_listener_local *l)
     mp_task_defer(l->cw->w.loop, &l->free_task);
 }
 
-void mp_listener_local_close_all(struct mp_listener_local *l)
+void mp_listener_local_close_all(struct mp_listener_local *l, const char *details)
 {
     MP_LIST_FOREACH_SAFE(it, &l->conns) {
         struct mp_conn *c = MP_CONTAINER_OF(it, struct mp_conn, link);
         if (c->stream != NULL) {
             c->ch.failed = true;
-            mp_stream_on_reset(c->stream, MP_FLAG_LOCAL_RESET, "server_stopping");
+            mp_stream_on_reset(c->stream, MP_FLAG_LOCAL_RESET, details);
         } else {
             mp_conn_close(c);
         }

@@ -36,6 +36,7 @@ struct mp_listener_local {
     bool freeing;
     uint64_t generation;           /* of the last snapshot that had it */
     struct mp_timer resume_timer;
+    struct mp_timer cut_timer;     /* when what is left of a removed listener's connections is cut */
     struct mp_task free_task;
     struct mp_str name;
 };
@@ -45,12 +46,12 @@ struct mp_listener_local *mp_listener_local_new(struct mp_core_worker *cw, struc
                                                 const int *fds, uint32_t n_fds);
 /* The listener has a new configuration with the same addresses. */
 void mp_listener_local_update(struct mp_listener_local *l, struct mp_listener_conf *conf);
-/* Stops accepting; connections drain. */
+/* Stops accepting; connections drain, and are cut after the manager's drain_timeout. */
 void mp_listener_local_remove(struct mp_listener_local *l);
 void mp_listener_local_conn_gone(struct mp_listener_local *l);
 /* Stops accepting and lets connections end after their current response; the listener stays. */
 void mp_listener_local_drain(struct mp_listener_local *l);
-/* Cuts every connection. */
-void mp_listener_local_close_all(struct mp_listener_local *l);
+/* Cuts every connection; details: what the access log says of their streams. */
+void mp_listener_local_close_all(struct mp_listener_local *l, const char *details);
 /* At the end of this turn; no connection may be left. */
 void mp_listener_local_free(struct mp_listener_local *l);

@@ -12,17 +12,11 @@
 struct mp_alog;
 struct mp_engine;
 
-/* Keeps a model alive for the objects that point into it. */
-struct mp_conf_holder {
-    struct mp_obj obj;
-    struct mp_conf *conf;
-};
-
 /* A compiled HTTP connection manager. Pinned by every stream that runs under it. */
 struct mp_http {
     struct mp_obj obj; /* first */
     const struct mp_conf_http *conf;
-    struct mp_conf_holder *holder;
+    struct mp_conf_part *part;     /* a reference: conf is in it */
     struct mp_route_table *routes;    /* a reference */
     struct mp_stat_scope *stats;
     const struct mp_conf_http_filter *filters; /* the model's */
@@ -38,7 +32,7 @@ struct mp_http {
 struct mp_cluster {
     struct mp_obj obj; /* first */
     const struct mp_conf_cluster *conf;
-    struct mp_conf_holder *holder;
+    struct mp_conf_part *part;     /* a reference: conf is in it */
     uint32_t id;                   /* of the name, stable over generations */
     struct mp_stat_scope *stats;
     struct mp_cluster_shared *shared;
@@ -54,7 +48,7 @@ struct mp_listener_shared {
 struct mp_listener_conf {
     struct mp_obj obj; /* first */
     const struct mp_conf_listener *conf;
-    struct mp_conf_holder *holder;
+    struct mp_conf_part *part;     /* a reference: conf is in it */
     struct mp_http *http;          /* a reference */
     struct mp_stat_scope *stats;
     struct mp_listener_shared *shared;
@@ -63,7 +57,7 @@ struct mp_listener_conf {
 struct mp_snapshot {
     uint32_t refs; /* atomic */
     uint64_t generation;
-    struct mp_conf_holder *holder;
+    struct mp_conf *conf;             /* the model without its parts, which the objects keep */
     struct mp_listener_conf **listeners;
     uint32_t n_listeners;
     struct mp_cluster **clusters;

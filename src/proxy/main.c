@@ -194,7 +194,7 @@ static int validate(struct program *p, struct mp_conf *conf, struct mp_diag *dia
         mp_conf_free(conf);
         return 1;
     }
-    mp_err err = mp_engine_build(p->engine, conf, diag, &snap);
+    mp_err err = mp_engine_build(p->engine, NULL, conf, diag, &snap);
     print_diag(diag);
     if (mp_is_err(err)) {
         return 1;
@@ -217,7 +217,7 @@ static bool start_engine(struct program *p, struct mp_conf *conf, struct mp_diag
     }
     mp_admin_bind(p->engine);
     struct mp_snapshot *snap;
-    bool ok = !mp_is_err(mp_engine_build(p->engine, conf, diag, &snap)) &&
+    bool ok = !mp_is_err(mp_engine_build(p->engine, NULL, conf, diag, &snap)) &&
               !mp_is_err(mp_engine_apply(p->engine, snap, diag));
     print_diag(diag); /* errors, or warnings */
     if (ok) {

@@ -67,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     MP_ASSERT(mp_is_err(err) == (c == NULL));
     mp_diag_format(&diag, &sb);
     for (uint32_t i = 0; c && i < c->n_listeners; i++) {
-        check_listener(&c->listeners[i]);
+        check_listener(c->listeners[i]);
     }
     if (c && !allow) {
         check_again(c);

@@ -94,7 +94,7 @@ static void publish(struct proxy *p, uint32_t generation)
     struct mp_snapshot *snap;
     mp_err err = mp_conf_load_text(mp_sb_str(&sb), "sim.yaml", &lo, &diag, &conf);
     if (!mp_is_err(err)) {
-        err = mp_engine_build(p->engine, conf, &diag, &snap);
+        err = mp_engine_build(p->engine, p->engine->snap, conf, &diag, &snap);
     }
     if (!mp_is_err(err)) {
         err = mp_engine_apply(p->engine, snap, &diag);

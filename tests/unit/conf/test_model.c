@@ -32,7 +32,7 @@ static void test_quick_start(void)
       "envoy.config.bootstrap.v3.Bootstrap");
     T_OK(c->source.packed.n > 100 && c->source.hash != 0);
     T_EQ(c->n_listeners, 1);
-    const struct mp_conf_listener *l = &c->listeners[0];
+    const struct mp_conf_listener *l = c->listeners[0];
     S(l->name, "listener_0");
     S(mp_str_c(l->source.type), "envoy.config.listener.v3.Listener");
     T_EQ(l->n_addrs, 1);
@@ -96,7 +96,7 @@ static void test_quick_start(void)
     T_EQ(r->timeout_ms, 15000);
     T_OK(r->idle_timeout_ms == UINT64_MAX);
     T_EQ(r->line, 31);
-    const struct mp_conf_cluster *k = &c->clusters[0];
+    const struct mp_conf_cluster *k = c->clusters[0];
     T_EQ(c->n_clusters, 1);
     S(k->name, "service_example_com");
     S(mp_str_c(k->source.type), "envoy.config.cluster.v3.Cluster");
@@ -131,14 +131,14 @@ static void test_front_proxy(void)
     T_OK(c->admin.present);
     T_EQ(c->admin.addr.port, 8001);
     T_EQ(c->admin.n_alogs, 0);
-    T_EQ(c->listeners[0].connections_max, 10000);
+    T_EQ(c->listeners[0]->connections_max, 10000);
     T_EQ(c->downstream_connections_max, 20000);
-    T_EQ(c->clusters[0].connect_timeout_ms, 250);
-    T_EQ(c->clusters[1].connect_timeout_ms, 1000);
-    T_EQ(c->clusters[0].discovery, MP_CLUSTER_STRICT_DNS);
-    T_EQ(c->clusters[1].lb, MP_LB_LEAST_REQUEST);
-    T_EQ(c->clusters[1].n_endpoints, 2);
-    T_EQ(c->listeners[0].http->routes->vhosts[0].routes[1].timeout_ms, 0);
+    T_EQ(c->clusters[0]->connect_timeout_ms, 250);
+    T_EQ(c->clusters[1]->connect_timeout_ms, 1000);
+    T_EQ(c->clusters[0]->discovery, MP_CLUSTER_STRICT_DNS);
+    T_EQ(c->clusters[1]->lb, MP_LB_LEAST_REQUEST);
+    T_EQ(c->clusters[1]->n_endpoints, 2);
+    T_EQ(c->listeners[0]->http->routes->vhosts[0].routes[1].timeout_ms, 0);
     mp_conf_free(c);
 }
 
@@ -152,10 +152,10 @@ static void test_json(void)
     S(c->locality_zone, "eu-1");
     S(c->locality_sub_zone, "a");
     T_EQ(c->stats_flush_interval_ms, 1000);
-    S(c->listeners[0].name, "listener_\xf0\x9f\x9a\x80");
-    T_EQ(c->listeners[0].addrs[0].port, 0);
-    T_EQ(c->clusters[0].lb, MP_LB_RANDOM);
-    T_EQ(c->listeners[0].http->routes->vhosts[0].routes[0].timeout_ms, 1500);
+    S(c->listeners[0]->name, "listener_\xf0\x9f\x9a\x80");
+    T_EQ(c->listeners[0]->addrs[0].port, 0);
+    T_EQ(c->clusters[0]->lb, MP_LB_RANDOM);
+    T_EQ(c->listeners[0]->http->routes->vhosts[0].routes[0].timeout_ms, 1500);
     mp_conf_free(c);
 }
 
@@ -164,14 +164,14 @@ static void test_camel_case(void)
     struct mp_conf *c = load("envoy/camel_case.yaml");
     T_OK(c);
     T_EQ(c->stats_flush_interval_ms, 10000);
-    T_EQ(c->listeners[0].buffer_limit, 65536);
-    T_OK(c->listeners[0].http->merge_slashes);
-    T_EQ(c->listeners[0].http->stream_idle_timeout_ms, 60000);
-    const struct mp_conf_route *r = &c->listeners[0].http->routes->vhosts[0].routes[0];
+    T_EQ(c->listeners[0]->buffer_limit, 65536);
+    T_OK(c->listeners[0]->http->merge_slashes);
+    T_EQ(c->listeners[0]->http->stream_idle_timeout_ms, 60000);
+    const struct mp_conf_route *r = &c->listeners[0]->http->routes->vhosts[0].routes[0];
     T_EQ(r->path_kind, MP_PATH_SEPARATED_PREFIX);
     S(r->prefix_rewrite, "/v1");
     T_EQ(r->idle_timeout_ms, 0);
-    T_EQ(c->clusters[0].dns_family, 3);
+    T_EQ(c->clusters[0]->dns_family, 3);
     mp_conf_free(c);
 }
 
@@ -179,9 +179,9 @@ static void test_redirects(void)
 {
     struct mp_conf *c = load("envoy/redirect.yaml");
     T_OK(c);
-    T_OK(!c->listeners[0].ip6_only); /* ipv4_compat */
-    S(c->listeners[0].stat_prefix, "[__]_80");
-    const struct mp_conf_vhost *v = c->listeners[0].http->routes->vhosts;
+    T_OK(!c->listeners[0]->ip6_only); /* ipv4_compat */
+    S(c->listeners[0]->stat_prefix, "[__]_80");
+    const struct mp_conf_vhost *v = c->listeners[0]->http->routes->vhosts;
     S(v[0].domains[1], "old.example.com:*");
     const struct mp_conf_route *r = &v[0].routes[0];
     T_EQ(r->action, MP_ROUTE_REDIRECT);
@@ -206,11 +206,11 @@ static void test_direct(void)
 {
     struct mp_conf *c = load("envoy/direct_response.yaml");
     T_OK(c);
-    S(c->listeners[0].stat_prefix, "direct");
-    T_EQ(c->listeners[0].http->codec, MP_CODEC_HTTP1);
-    T_OK(c->listeners[0].http->suppress_envoy_headers);
-    T_EQ(c->listeners[0].http->routes->max_direct_body, 8192);
-    const struct mp_conf_route *r = c->listeners[0].http->routes->vhosts[0].routes;
+    S(c->listeners[0]->stat_prefix, "direct");
+    T_EQ(c->listeners[0]->http->codec, MP_CODEC_HTTP1);
+    T_OK(c->listeners[0]->http->suppress_envoy_headers);
+    T_EQ(c->listeners[0]->http->routes->max_direct_body, 8192);
+    const struct mp_conf_route *r = c->listeners[0]->http->routes->vhosts[0].routes;
     T_EQ(r[0].action, MP_ROUTE_DIRECT);
     S(r[0].name, "greeting");
     T_EQ(r[0].direct_status, 200);
@@ -228,8 +228,8 @@ static void test_headers(void)
 {
     struct mp_conf *c = load("envoy/headers.yaml");
     T_OK(c);
-    const struct mp_conf_http *h = c->listeners[0].http;
-    S(c->listeners[0].name, "0.0.0.0:10000"); /* unnamed: the address */
+    const struct mp_conf_http *h = c->listeners[0]->http;
+    S(c->listeners[0]->name, "0.0.0.0:10000"); /* unnamed: the address */
     S(h->server_name, "edge");
     T_EQ(h->server_header, MP_SERVER_APPEND_IF_ABSENT);
     S(h->via, "1.1 edge");
@@ -265,12 +265,12 @@ static void test_split(void)
 {
     struct mp_conf *c = load("envoy/traffic_split.yaml");
     T_OK(c);
-    const struct mp_conf_vhost *v = c->listeners[0].http->routes->vhosts;
+    const struct mp_conf_vhost *v = c->listeners[0]->http->routes->vhosts;
     T_EQ(v[0].routes[0].runtime_fraction_millionths, 500000);
     T_EQ(v[0].routes[1].runtime_fraction_millionths, 1000000);
     T_EQ(v[1].routes[0].weight_total, 100);
     T_EQ(c->n_clusters, 3);
-    S(c->clusters[2].endpoints[0].addr.host, "10.1.0.1");
+    S(c->clusters[2]->endpoints[0].addr.host, "10.1.0.1");
     mp_conf_free(c);
 }
 
@@ -282,8 +282,8 @@ static void test_access_logs(void)
     T_EQ(c->admin.alogs[0].kind, MP_ALOG_FILE);
     S(c->admin.alogs[0].path, "/tmp/admin_access.log");
     T_OK(mp_str_starts(c->admin.alogs[0].text, MP_STR("[%START_TIME%]")));
-    const struct mp_conf_alog *a = c->listeners[0].http->alogs;
-    T_EQ(c->listeners[0].http->n_alogs, 5);
+    const struct mp_conf_alog *a = c->listeners[0]->http->alogs;
+    T_EQ(c->listeners[0]->http->n_alogs, 5);
     T_EQ(a[0].kind, MP_ALOG_STDOUT);
     S(a[0].text, "[%START_TIME%] %REQ(:METHOD)% %RESPONSE_CODE%\n");
     T_EQ(a[1].kind, MP_ALOG_FILE);
@@ -308,7 +308,7 @@ static void test_edge(void)
     T_OK(c->admin.present && c->admin.addr.is_unix);
     S(c->admin.addr.host, "/run/admin.sock");
     T_EQ(c->admin.addr.unix_mode, 0600);
-    const struct mp_conf_listener *l = &c->listeners[0];
+    const struct mp_conf_listener *l = c->listeners[0];
     T_EQ(l->n_addrs, 3);
     S(l->addrs[1].host, "::");
     S(l->addrs[2].host, "@edge");
@@ -338,9 +338,9 @@ static void test_edge(void)
     S(hc->headers[0].value, "/healthz");
     T_OK(h->routes->ignore_port_in_host);
     T_EQ(h->routes->vhosts[0].routes[0].idle_timeout_ms, 15000);
-    T_EQ(c->clusters[0].idle_timeout_ms, 60000);
-    T_EQ(c->clusters[0].resp_fields_max, 200);
-    T_EQ(c->clusters[0].buffer_limit, 32768);
+    T_EQ(c->clusters[0]->idle_timeout_ms, 60000);
+    T_EQ(c->clusters[0]->resp_fields_max, 200);
+    T_EQ(c->clusters[0]->buffer_limit, 32768);
     mp_conf_free(c);
 }
 
@@ -361,7 +361,7 @@ static void test_matching(void)
                                           "example.*",     "a2.example.com:8080", "*"};
     struct mp_conf *c = load("envoy/matching.yaml");
     T_OK(c);
-    const struct mp_conf_vhost *v = c->listeners[0].http->routes->vhosts;
+    const struct mp_conf_vhost *v = c->listeners[0]->http->routes->vhosts;
     T_EQ(v->n_domains, MP_COUNTOF(domains));
     for (size_t i = 0; i < MP_COUNTOF(domains); i++) {
         T_OK(mp_str_eq(v->domains[i], mp_str_c(domains[i])));
@@ -398,7 +398,7 @@ static void test_matching(void)
     T_EQ(r[3].path_kind, MP_PATH_CONNECT);
     T_EQ(r[4].runtime_fraction_millionths, 500000);
     S(r[4].prefix_rewrite, "/");
-    T_OK(c->listeners[0].http->filters[0].disabled);
+    T_OK(c->listeners[0]->http->filters[0].disabled);
     mp_conf_free(c);
 }
 
@@ -408,7 +408,7 @@ static void test_clusters(void)
     T_OK(c);
     T_EQ(c->n_listeners, 0);
     T_EQ(c->n_clusters, 3);
-    const struct mp_conf_cluster *k = &c->clusters[0];
+    const struct mp_conf_cluster *k = c->clusters[0];
     S(k->alt_stat_name, "all_of_it");
     T_EQ(k->connect_timeout_ms, 2500);
     T_EQ(k->requests_per_connection, 100);
@@ -431,11 +431,11 @@ static void test_clusters(void)
     T_EQ(k->endpoints[0].weight, 3);
     T_OK(k->endpoints[1].draining && !k->endpoints[1].unhealthy);
     T_OK(k->endpoints[2].unhealthy && k->endpoints[2].priority == 1);
-    T_EQ(c->clusters[1].discovery, MP_CLUSTER_STATIC);
-    T_OK(c->clusters[1].endpoints[0].addr.is_unix);
-    T_EQ(c->clusters[2].n_endpoints, 0);
-    S(c->clusters[2].dns_servers, "9.9.9.9:53");
-    T_EQ(c->clusters[2].lb, MP_LB_RANDOM);
+    T_EQ(c->clusters[1]->discovery, MP_CLUSTER_STATIC);
+    T_OK(c->clusters[1]->endpoints[0].addr.is_unix);
+    T_EQ(c->clusters[2]->n_endpoints, 0);
+    S(c->clusters[2]->dns_servers, "9.9.9.9:53");
+    T_EQ(c->clusters[2]->lb, MP_LB_RANDOM);
     mp_conf_free(c);
 }
 
@@ -443,14 +443,14 @@ static void test_overrides(void)
 {
     struct mp_conf *c = load("envoy/per_route_filters.yaml");
     T_OK(c);
-    const struct mp_conf_vhost *v = c->listeners[0].http->routes->vhosts;
+    const struct mp_conf_vhost *v = c->listeners[0]->http->routes->vhosts;
     T_EQ(v->n_overrides, 1);
     S(v->overrides[0].name, "my.own");
     T_OK(v->overrides[0].type == &ct_own && strcmp(v->overrides[0].parsed, "vhost") == 0);
     T_OK(v->routes[0].overrides[0].disabled && !v->routes[0].overrides[0].type);
     T_OK(!v->routes[1].overrides[0].disabled &&
          strcmp(v->routes[1].overrides[0].parsed, "route") == 0);
-    T_OK(strcmp(c->listeners[0].http->filters[0].parsed, "chain") == 0);
+    T_OK(strcmp(c->listeners[0]->http->filters[0].parsed, "chain") == 0);
     mp_conf_free(c);
 }
 
@@ -467,7 +467,7 @@ static void test_march_defaults(void)
     T_EQ(c->admin.addr.port, 9901);
     T_EQ(c->downstream_connections_max, 50000);
     T_EQ(c->n_listeners, 1);
-    const struct mp_conf_listener *l = &c->listeners[0];
+    const struct mp_conf_listener *l = c->listeners[0];
     S(l->name, "marchproxy_listener");
     S(l->addrs[0].host, "0.0.0.0");
     T_EQ(l->addrs[0].port, 10000);
@@ -500,16 +500,16 @@ static void test_march_defaults(void)
     S(t->vhosts[2].domains[0], "*");
     T_EQ(t->vhosts[2].n_domains, 1);
     T_EQ(c->n_clusters, 2);
-    const struct mp_conf_cluster *k = c->clusters;
-    T_EQ(k[0].discovery, MP_CLUSTER_STATIC);
-    T_EQ(k[0].n_endpoints, 2);
-    T_EQ(k[0].connect_timeout_ms, 3000);
-    T_EQ(k[0].buffer_limit, 32768);
-    T_EQ(k[0].ka_idle_s, 60);
-    T_EQ(k[0].line, 5);
-    T_EQ(k[1].discovery, MP_CLUSTER_STRICT_DNS);
-    T_EQ(k[1].dns_family, 3);
-    T_EQ(k[1].connect_timeout_ms, 5000);
+    struct mp_conf_cluster *const *k = c->clusters;
+    T_EQ(k[0]->discovery, MP_CLUSTER_STATIC);
+    T_EQ(k[0]->n_endpoints, 2);
+    T_EQ(k[0]->connect_timeout_ms, 3000);
+    T_EQ(k[0]->buffer_limit, 32768);
+    T_EQ(k[0]->ka_idle_s, 60);
+    T_EQ(k[0]->line, 5);
+    T_EQ(k[1]->discovery, MP_CLUSTER_STRICT_DNS);
+    T_EQ(k[1]->dns_family, 3);
+    T_EQ(k[1]->connect_timeout_ms, 5000);
     mp_conf_free(c);
 }
 
@@ -521,21 +521,21 @@ static void test_march_full(void)
     T_EQ(c->downstream_connections_max, 100);
     S(c->admin.addr.host, "::1");
     T_EQ(c->n_listeners, 6);
-    const struct mp_conf_listener *l = c->listeners;
-    S(l[0].name, "marchproxy_listener");
-    S(l[1].name, "six");
-    S(l[1].addrs[0].host, "::1");
-    T_OK(l[1].ip6_only);
-    S(l[2].name, "marchproxy_listener_3");
-    S(l[2].addrs[0].host, "/run/march.sock");
-    S(l[3].addrs[0].host, "0.0.0.0");
-    T_EQ(l[3].addrs[0].port, 10003);
-    T_EQ(l[4].addrs[0].port, 10004);
-    S(l[5].addrs[0].host, "127.0.0.1");
-    T_OK(l[0].http->routes == l[1].http->routes); /* one table */
+    struct mp_conf_listener *const *l = c->listeners;
+    S(l[0]->name, "marchproxy_listener");
+    S(l[1]->name, "six");
+    S(l[1]->addrs[0].host, "::1");
+    T_OK(l[1]->ip6_only);
+    S(l[2]->name, "marchproxy_listener_3");
+    S(l[2]->addrs[0].host, "/run/march.sock");
+    S(l[3]->addrs[0].host, "0.0.0.0");
+    T_EQ(l[3]->addrs[0].port, 10003);
+    T_EQ(l[4]->addrs[0].port, 10004);
+    S(l[5]->addrs[0].host, "127.0.0.1");
+    T_OK(l[0]->http->routes == l[1]->http->routes); /* one table */
     for (uint32_t i = 0; i < c->n_listeners; i++) {
-        const struct mp_conf_http *h = l[i].http;
-        T_EQ(l[i].buffer_limit, 16384);
+        const struct mp_conf_http *h = l[i]->http;
+        T_EQ(l[i]->buffer_limit, 16384);
         T_EQ(h->head_bytes_max, 5000);
         T_EQ(h->fields_max, 20);
         T_EQ(h->body_bytes_max, 1000000);
@@ -554,19 +554,19 @@ static void test_march_full(void)
         S(h->alogs[0].path, "./access.log");
         T_OK(h->alogs[0].default_json);
     }
-    const struct mp_conf_cluster *k = c->clusters;
+    struct mp_conf_cluster *const *k = c->clusters;
     T_EQ(c->n_clusters, 3);
-    S(k[0].endpoints[0].addr.host, "127.0.0.9");
-    S(k[0].endpoints[1].addr.host, "::1");
-    T_EQ(k[0].endpoints[0].addr.port, 8080);
-    T_EQ(k[0].discovery, MP_CLUSTER_STATIC);
-    T_EQ(k[0].connections_max, 7);
-    T_EQ(k[0].pending_max, 8);
-    T_EQ(k[0].requests_max, 9);
-    T_EQ(k[1].connect_timeout_ms, 5000);
-    S(k[1].endpoints[1].addr.host, "b.example.com");
-    S(k[2].name, "lit${eral}");
-    const struct mp_conf_routes *t = l[0].http->routes;
+    S(k[0]->endpoints[0].addr.host, "127.0.0.9");
+    S(k[0]->endpoints[1].addr.host, "::1");
+    T_EQ(k[0]->endpoints[0].addr.port, 8080);
+    T_EQ(k[0]->discovery, MP_CLUSTER_STATIC);
+    T_EQ(k[0]->connections_max, 7);
+    T_EQ(k[0]->pending_max, 8);
+    T_EQ(k[0]->requests_max, 9);
+    T_EQ(k[1]->connect_timeout_ms, 5000);
+    S(k[1]->endpoints[1].addr.host, "b.example.com");
+    S(k[2]->name, "lit${eral}");
+    const struct mp_conf_routes *t = l[0]->http->routes;
     T_EQ(t->n_vhosts, 3);
     S(t->vhosts[0].domains[0], "*.example.com");
     T_EQ(t->vhosts[0].n_domains, 1);
@@ -582,7 +582,7 @@ static void test_march_empty(void)
     struct mp_conf *c = load("march/empty.yaml");
     T_OK(c);
     T_EQ(c->n_clusters, 0);
-    const struct mp_conf_routes *t = c->listeners[0].http->routes;
+    const struct mp_conf_routes *t = c->listeners[0]->http->routes;
     T_EQ(t->n_vhosts, 1);
     S(t->vhosts[0].domains[0], "*");
     T_EQ(t->vhosts[0].routes[0].action, MP_ROUTE_DIRECT);
@@ -592,7 +592,7 @@ static void test_march_empty(void)
     c = load("march/off.yaml");
     T_OK(c);
     T_OK(!c->admin.present);
-    T_EQ(c->listeners[0].http->n_alogs, 0);
+    T_EQ(c->listeners[0]->http->n_alogs, 0);
     mp_conf_free(c);
 }
 
@@ -602,14 +602,14 @@ static void test_examples_are_the_same(void)
     struct mp_conf *a = load("../../../examples/march.yaml"),
                    *b = load("../../../examples/envoy.yaml");
     T_OK(a && b);
-    T_OK(mp_str_eq(a->listeners[0].http->routes->source.packed,
-                   b->listeners[0].http->routes->source.packed));
+    T_OK(mp_str_eq(a->listeners[0]->http->routes->source.packed,
+                   b->listeners[0]->http->routes->source.packed));
     T_EQ(a->n_clusters, b->n_clusters);
     for (uint32_t i = 0; i < a->n_clusters; i++) {
-        T_OK(mp_str_eq(a->clusters[i].source.packed, b->clusters[i].source.packed));
-        T_EQ(a->clusters[i].source.hash, b->clusters[i].source.hash);
+        T_OK(mp_str_eq(a->clusters[i]->source.packed, b->clusters[i]->source.packed));
+        T_EQ(a->clusters[i]->source.hash, b->clusters[i]->source.hash);
     }
-    T_OK(mp_str_eq(a->listeners[0].source.packed, b->listeners[0].source.packed));
+    T_OK(mp_str_eq(a->listeners[0]->source.packed, b->listeners[0]->source.packed));
     mp_conf_free(a);
     mp_conf_free(b);
 }
