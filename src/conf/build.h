@@ -47,6 +47,7 @@ struct mp_conf_build {
     struct mp_str *clusters;
     size_t n_clusters;
     bool clusters_known;
+    bool filters_known; /* of the present manager: none was left out */
 };
 
 /* Goes down to a part of the message ("routes[3]", "[\"key\"]"); give the result to leave. */
@@ -71,10 +72,10 @@ size_t mp_build_line(const struct mp_conf_build *b);
 void *mp_build_take(struct mp_conf_build *b, size_t n, size_t size);
 struct mp_str mp_build_str(struct mp_conf_build *b, const char *z);
 struct mp_str mp_build_printf(struct mp_conf_build *b, const char *fmt, ...) MP_PRINTF(2, 3);
-/* The message in an Any; NULL when it is absent (reported) or its type unknown (reported before).
 /* What is taken until leave comes from the part; give the result to leave. */
 struct mp_arena *mp_build_enter_part(struct mp_conf_build *b, struct mp_conf_part *part);
 void mp_build_leave_part(struct mp_conf_build *b, struct mp_arena *before);
+/* The message in an Any; NULL when it is absent (reported) or its type unknown (reported before).
  */
 const ProtobufCMessage *mp_build_any(struct mp_conf_build *b, const char *sub, const pb_any *any);
 void mp_build_source(struct mp_conf_build *b, const ProtobufCMessage *m,

@@ -214,6 +214,7 @@ static void build_filter(struct mp_conf_build *b, const pb_http_filter *m, struc
     const ProtobufCMessage *any = mp_build_any(b, "typed_config", m->typed_config);
     check_filter_name(b, m->name, ret);
     if (!any) {
+        b->filters_known = false;
         return;
     }
     if (any->descriptor == &marchproxy__config__v1__http_limits__descriptor) {
@@ -222,6 +223,7 @@ static void build_filter(struct mp_conf_build *b, const pb_http_filter *m, struc
     }
     const struct mp_conf_filter_type *type = find_type(b, any->descriptor);
     if (!type) {
+        b->filters_known = false;
         mp_build_unsupported(b, "typed_config",
                              "remove it, or use --allow-unsupported to run without it",
                              "%s is not an HTTP filter of this program", any->descriptor->name);
@@ -253,6 +255,7 @@ static void build_filters(struct mp_conf_build *b, const pb_manager *m, struct m
     static const char cure[] = "end the list with envoy.filters.http.router";
     ret->filters = mp_build_take(b, m->n_http_filters, sizeof(*ret->filters));
     size_t errors = b->diag->errors;
+    b->filters_known = true;
     for (size_t i = 0; i < m->n_http_filters; i++) {
         size_t mark = mp_build_enter(b, "http_filters[%zu]", i);
         build_filter(b, m->http_filters[i], ret);
@@ -297,9 +300,6 @@ static bool has_overrides(const struct mp_conf_routes *t)
     return false;
 }
 
-/* Managers with the same table share it. */
-static struct mp_conf_routes *find_routes(const struct mp_conf_build *b,
-                                          const struct mp_conf_source *s)
 static void drop_part(void *arg)
 {
     mp_conf_part_unref(arg);
@@ -312,6 +312,9 @@ static void keep_part(struct mp_conf_build *b, struct mp_conf_part *part)
     MP_ASSERT(kept); /* a model's arena has no maximum */
 }
 
+/* Managers with the same table share it. */
+static struct mp_conf_routes *find_routes(const struct mp_conf_build *b,
+                                          const struct mp_conf_source *s)
 {
     const struct mp_conf *c = b->conf;
     for (uint32_t i = 0; i < c->n_listeners; i++) {
@@ -333,24 +336,24 @@ static void build_route_config(struct mp_conf_build *b, const pb_manager *m,
     }
     struct mp_conf_source source;
     size_t mark = mp_build_enter(b, "route_config");
+    struct mp_conf_part *part = mp_conf_part_new();
+    struct mp_arena *before = mp_build_enter_part(b, part);
     mp_build_source(b, &m->route_config->base, &source);
     struct mp_conf_routes *routes = find_routes(b, &source);
     if (!routes) {
-    struct mp_conf_part *part = mp_conf_part_new();
-    struct mp_arena *before = mp_build_enter_part(b, part);
         routes = mp_build_take(b, 1, sizeof(*routes));
+        routes->part = part;
         routes->source = source;
         mp_build_routes(b, m->route_config, ret, routes);
-    }
-        routes->part = part;
-    ret->routes = routes;
-    mp_build_leave(b, mark);
     } else {
         mp_conf_part_unref(part);
         mp_conf_part_ref(routes->part);
-}
+    }
     mp_build_leave_part(b, before);
     keep_part(b, routes->part);
+    ret->routes = routes;
+    mp_build_leave(b, mark);
+}
 
 void mp_build_http(struct mp_conf_build *b, const ProtobufCMessage *manager,
                    struct mp_conf_http *ret)

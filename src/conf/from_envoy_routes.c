@@ -47,28 +47,31 @@ static void parse_override(struct mp_conf_build *b, const char *sub, const pb_an
     mp_build_leave(b, mark);
 }
 
-static void build_override(struct mp_conf_build *b, const pb_override_entry *e,
+/* False when the entry is to be left out: the filter it is for is unknown. */
+static bool build_override(struct mp_conf_build *b, const pb_override_entry *e,
                            const struct mp_conf_http *http, struct mp_conf_filter_override *ret)
 {
     const struct mp_conf_http_filter *f = find_filter(http, e->key);
     ret->name = mp_build_str(b, e->key);
     if (!f) {
-        (void)mp_build_error(b, NULL, "use the name of a filter in http_filters",
-                             "there is no filter \"%s\"", e->key);
-        return;
+        if (b->filters_known) {
+            (void)mp_build_error(b, NULL, "use the name of a filter in http_filters",
+                                 "there is no filter \"%s\"", e->key);
+        }
+        return false;
     }
     if (!e->value) {
         mp_build_missing(b, NULL, NULL, "the configuration is empty");
-        return;
+        return false;
     }
     if (mp_pb_find_url(mp_str_c(e->value->type_url)) !=
         &envoy__config__route__v3__filter_config__descriptor) {
         parse_override(b, NULL, e->value, f, ret);
-        return;
+        return ret->type != NULL;
     }
     const Envoy__Config__Route__V3__FilterConfig *m = (const void *)mp_build_any(b, NULL, e->value);
     if (!m) {
-        return;
+        return false;
     }
     ret->disabled = m->disabled;
     if (m->disabled && f->type->terminal) {
@@ -79,6 +82,7 @@ static void build_override(struct mp_conf_build *b, const pb_override_entry *e,
     } else if (!m->disabled) {
         mp_build_missing(b, NULL, "add config or disabled: true", "the configuration is empty");
     }
+    return ret->disabled || ret->type;
 }
 
 void mp_build_overrides(struct mp_conf_build *b, pb_override_entry **entries, size_t n,
@@ -87,11 +91,12 @@ void mp_build_overrides(struct mp_conf_build *b, pb_override_entry **entries, si
 {
     *ret = mp_build_take(b, n, sizeof(**ret));
     for (size_t i = 0; i < n; i++) {
+        struct mp_conf_filter_override *o = &(*ret)[*ret_n];
+        *o = (struct mp_conf_filter_override){0};
         size_t mark = mp_build_enter(b, "typed_per_filter_config[\"%s\"]", entries[i]->key);
-        build_override(b, entries[i], http, &(*ret)[i]);
+        *ret_n += build_override(b, entries[i], http, o);
         mp_build_leave(b, mark);
     }
-    *ret_n = (uint32_t)n;
 }
 
 /* ---- virtual hosts ---- */

@@ -277,6 +277,25 @@ static void test_allow_unsupported(void)
     T_OK(strstr(said, "warning: filters[\"nothing\"]: "));
     mp_conf_free(c);
     free(said);
+    /* What a route says about a filter that was left out goes with it. */
+    doc = boot("",
+               "{match: {prefix: /}, direct_response: {status: 200}, typed_per_filter_config: "
+               "{gone: {\"@type\": x/envoy.Gone}, r: {\"@type\": x/envoy.Gone}}}",
+               "");
+    char *with = mp_str_dup_c(mp_str_c(doc)), *at = strstr(with, "[{name: r,");
+    struct mp_sb sb;
+    mp_sb_init(&sb, 65536);
+    mp_sb_add(&sb, mp_str(with, (size_t)(at - with)));
+    mp_sb_add_c(&sb, "[{name: gone, typed_config: {\"@type\": x/envoy.Gone}}, ");
+    mp_sb_add_c(&sb, at + 1);
+    c = ct_load(sb.p, true, &said);
+    T_OK(c && c->listeners[0]->http->n_filters == 1);
+    T_EQ(c->listeners[0]->http->routes->vhosts[0].routes[0].n_overrides, 0);
+    mp_conf_free(c);
+    free(said);
+    mp_sb_fini(&sb);
+    free(with);
+    free(doc);
     /* Plain text to where TLS is asked for is never allowed. */
     c = ct_load("services: [{name: a, hosts: [a], port: 1, tls_enabled: true}]\n", true, &said);
     T_OK(!c);
