@@ -18,6 +18,30 @@ mp_err mp_chan_open(struct mp_core_worker *cw, struct mp_chan *ch, int fd,
     return mp_io_open(cw->w.loop, &ch->io, fd, on_ready);
 }
 
+/* The kernel reports a broken connection once, and the write may have taken that report: the owner must be told. */
+void mp_chan_fail(struct mp_core_worker *cw, struct mp_chan *ch)
+{
+    if (ch->failed) {
+        return;
+    }
+    ch->failed = true;
+    if (cw->n_failed < MP_FAILED_MAX) {
+        cw->failed[cw->n_failed++] = ch;
+    } else {
+        cw->failed_more = true;
+    }
+    mp_task_defer(cw->w.loop, &cw->failed_task);
+}
+
+static void forget_failed(struct mp_core_worker *cw, const struct mp_chan *ch)
+{
+    for (uint32_t i = 0; i < cw->n_failed; i++) {
+        if (cw->failed[i] == ch) {
+            cw->failed[i] = NULL;
+        }
+    }
+}
+
 void mp_chan_close(struct mp_core_worker *cw, struct mp_chan *ch)
 {
     if (cw->cork.owner == ch) {
@@ -25,6 +49,7 @@ void mp_chan_close(struct mp_core_worker *cw, struct mp_chan *ch)
     }
     mp_io_close(cw->w.loop, &ch->io);
     mp_buf_fini(&ch->q, &cw->w.blocks);
+    forget_failed(cw, ch);
     ch->failed = true;
 }
 
@@ -45,9 +70,7 @@ ssize_t mp_chan_recv(struct mp_core_worker *cw, struct mp_chan *ch, void *buf, s
 static void queue(struct mp_core_worker *cw, struct mp_chan *ch, const char *p, size_t n)
 {
     if (n > 0 && !ch->failed && !mp_buf_add(&ch->q, &cw->w.blocks, p, n)) {
-        ch->failed = true;
-        mp_sock_set_reset_on_close(cw->w.loop, ch->io.fd);
-        mp_sock_shutdown_write(cw->w.loop, ch->io.fd);
+        mp_chan_fail(cw, ch);
     }
 }
 
@@ -64,7 +87,7 @@ static void send_or_queue(struct mp_core_worker *cw, struct mp_chan *ch, struct 
         if (w < 0) {
             if (w != -EAGAIN) {
                 ch->reset = w == -ECONNRESET;
-                ch->failed = true;
+                mp_chan_fail(cw, ch);
                 return;
             }
             w = 0;
@@ -124,7 +147,7 @@ char *mp_chan_reserve(struct mp_core_worker *cw, struct mp_chan *ch, size_t n)
     }
     char *p = mp_buf_reserve(&ch->q, &cw->w.blocks, n);
     if (p == NULL) {
-        ch->failed = true;
+        mp_chan_fail(cw, ch);
     }
     return p;
 }
@@ -181,6 +204,17 @@ void mp_chan_write(struct mp_core_worker *cw, struct mp_chan *ch, struct mp_str 
     }
 }
 
+void mp_chan_tell_failed(struct mp_core_worker *cw)
+{
+    for (uint32_t i = 0; i < cw->n_failed; i++) {
+        struct mp_chan *ch = cw->failed[i];
+        if (ch != NULL) {
+            ch->io.on_ready(&ch->io, MP_IO_ERR);
+        }
+    }
+    cw->n_failed = 0;
+}
+
 bool mp_chan_on_writable(struct mp_core_worker *cw, struct mp_chan *ch)
 {
     while (ch->q.n > 0 && !ch->failed) {
@@ -190,7 +224,7 @@ bool mp_chan_on_writable(struct mp_core_worker *cw, struct mp_chan *ch)
         if (w < 0) {
             if (w != -EAGAIN) {
                 ch->reset = w == -ECONNRESET;
-                ch->failed = true;
+                mp_chan_fail(cw, ch);
             }
             return false;
         }

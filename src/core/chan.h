@@ -6,8 +6,8 @@
  * 3 us a request. Bodies above MP_CORK_COPY_MAX are not copied: cork and body go out with one sendmsg. What the kernel
  * does not take is queued in blocks; users look at mp_chan_backlog and stop producing above their limit.
  *
- * Errors: a failed write marks the channel failed and drops later output; the socket's own error event follows and
- * ends the connection.
+ * Errors: a failed write marks the channel failed and drops later output; the owner gets an error event at the end of
+ * the turn and ends the connection.
  */
 #pragma once
 #include <stdbool.h>
@@ -33,6 +33,10 @@ MP_MUST_USE mp_err mp_chan_open(struct mp_core_worker *cw, struct mp_chan *ch, i
                                 void (*on_ready)(struct mp_io *io, unsigned events));
 /* Drops queued output and closes. Harmless when closed. */
 void mp_chan_close(struct mp_core_worker *cw, struct mp_chan *ch);
+
+/* Gives the connection up: later output is dropped, and at the end of the turn the owner gets MP_IO_ERR. */
+void mp_chan_fail(struct mp_core_worker *cw, struct mp_chan *ch);
+void mp_chan_tell_failed(struct mp_core_worker *cw);
 
 /* Bytes, 0 at the end of the stream, or a negative errno. */
 ssize_t mp_chan_recv(struct mp_core_worker *cw, struct mp_chan *ch, void *buf, size_t n);

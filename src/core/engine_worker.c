@@ -30,6 +30,22 @@ static void reap(struct mp_task *t)
     }
 }
 
+static void tell_failed(struct mp_task *t)
+{
+    struct mp_core_worker *cw = MP_CONTAINER_OF(t, struct mp_core_worker, failed_task);
+    mp_chan_tell_failed(cw);
+    if (!cw->failed_more) {
+        return;
+    }
+    cw->failed_more = false;
+    MP_LIST_FOREACH_SAFE (it, &cw->streams) {
+        struct mp_stream *s = MP_CONTAINER_OF(it, struct mp_stream, link);
+        if (s->conn->ch.failed) {
+            mp_stream_on_reset(s, MP_FLAG_DOWNSTREAM_CLOSED, "downstream_remote_disconnect");
+        }
+    }
+}
+
 static void flush_hook(void *arg)
 {
     mp_cork_flush(arg);
@@ -54,6 +70,7 @@ struct mp_core_worker *mp_core_worker_new(struct mp_engine *e, uint32_t id, stru
     mp_list_init(&cw->dead_upconns);
     mp_list_init(&cw->dead_streams);
     mp_task_init(&cw->reap_task, reap);
+    mp_task_init(&cw->failed_task, tell_failed);
     mp_alog_worker_init(cw);
     mp_loop_add_hook(loop, flush_hook, cw);
     cw->filter_stats = mp_filter_stats_local_new(e->filter_stats, cw->w.writer);

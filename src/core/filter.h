@@ -165,3 +165,10 @@ bool mp_filter_headers_match(const struct mp_conf_header_match *list, uint32_t n
 struct mp_str mp_filter_client_ip(const struct mp_filter *f);
 /* Wakes the filter on its worker after ms; one timer per instance; 0 cancels. */
 void mp_filter_set_timer(struct mp_filter *f, uint64_t ms, void (*fire)(struct mp_filter *f));
+
+/* ---- for filters/registry.c ---- */
+
+/* The terminal filter of ordinary chains (core/router.h). */
+extern const struct mp_conf_filter_type mp_conf_filter_router;
+/* conf/registry.h check_format: format strings with %OPERATORS% (core/subst.h). */
+mp_err mp_subst_check(struct mp_str format, const char **ret_cause);

@@ -70,9 +70,7 @@ void mp_h1_client_send_data(struct mp_upreq *u, struct mp_str data, bool end)
     if (!u->req_chunked) {
         if (data.n > u->req_left || (end && data.n != u->req_left)) {
             /* A filter changed the body and kept the length. */
-            uc->ch.failed = true;
-            mp_sock_set_reset_on_close(uc->cw->w.loop, uc->ch.io.fd);
-            mp_sock_shutdown_write(uc->cw->w.loop, uc->ch.io.fd);
+            mp_chan_fail(uc->cw, &uc->ch);
             return;
         }
         u->req_left -= data.n;
@@ -269,8 +267,9 @@ static bool take_trailers(struct mp_upconn *uc, char *buf, size_t n)
     if (st == MP_H1_MORE) {
         if (!keep_input(uc, buf, n)) {
             lost(uc, MP_UP_NOMEM, "overload");
+            return false;
         }
-        return false;
+        return true; /* the end of the stream may be there already */
     }
     if (st != MP_H1_OK) {
         protocol_error(uc, st);
@@ -398,6 +397,9 @@ void mp_h1_client_read(struct mp_upconn *uc)
         ssize_t r = mp_chan_recv(uc->cw, &uc->ch, scratch + kept, MP_SCRATCH_SIZE - kept);
         if (r == -EAGAIN) {
             uc->ch.readable = false;
+            if (uc->ch.failed) {
+                lost(uc, MP_UP_RESET, "upstream_reset_before_response_started{write_failed}");
+            }
             break;
         }
         uc->in_n = 0;

@@ -672,7 +672,7 @@ static void write_data(struct mp_stream *s, struct mp_str data, bool end)
             /* A filter changed the body and kept the length: cut the connection, the client must notice. */
             mp_stat_inc(s->stats, MP_ST_HTTP_RQ_TX_RESET);
             c->keep_alive = false;
-            c->ch.failed = true;
+            mp_chan_fail(c->cw, &c->ch);
             return;
         }
         s->resp_left -= data.n;
@@ -733,7 +733,8 @@ static void stream_closed(struct mp_stream *s, bool reset)
 
 static size_t queued(const struct mp_stream *s)
 {
-    return mp_chan_backlog(&s->conn->ch);
+    const struct mp_chan *ch = &s->conn->ch;
+    return ch->failed ? SIZE_MAX : mp_chan_backlog(ch); /* nobody listens: produce no more */
 }
 
 static void read_on(struct mp_stream *s)

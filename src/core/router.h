@@ -11,4 +11,3 @@ struct mp_router_conf {
     bool suppress_envoy_headers; /* x-envoy-* fields are not added */
 };
 extern const struct mp_filter_type mp_filter_router;
-extern const struct mp_conf_filter_type mp_conf_filter_router;

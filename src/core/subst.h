@@ -34,5 +34,3 @@ size_t mp_subst_eval(const struct mp_subst *f, const struct mp_stream *s, char *
 bool mp_subst_is_number(const struct mp_subst *f);
 /* True when the format is one single operator and its value is absent: null in JSON. */
 bool mp_subst_is_absent(const struct mp_subst *f, const struct mp_stream *s);
-/* conf/registry.h check_format. */
-mp_err mp_subst_check(struct mp_str format, const char **ret_cause);

@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "codec/hdr.h"
+#include "core/filter.h"
 #include "core/subst_int.h"
 
 #define FORMAT_MAX (64 * 1024)

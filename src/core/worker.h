@@ -22,6 +22,8 @@ struct mp_cork {
     char *buf;            /* MP_CORK_SIZE */
 };
 
+#define MP_FAILED_MAX 32
+
 struct mp_core_worker {
     struct mp_worker w; /* first */
     struct mp_engine *engine;
@@ -44,6 +46,11 @@ struct mp_core_worker {
     struct mp_filter_stats_local *filter_stats;
     const struct mp_stat_block *server_stats, *h1_down_stats, *h1_up_stats;
     struct mp_timer alog_timer;
+    /* Channels whose write failed in this turn; told at its end, as if the socket had reported the error. */
+    struct mp_task failed_task;
+    struct mp_chan *failed[MP_FAILED_MAX];
+    uint32_t n_failed;
+    bool failed_more;              /* there were more: all streams are looked at */
     /* What ended in this turn; freed at its end, because pointers may still be on the stack. */
     struct mp_task reap_task;
     struct mp_list dead_conns, dead_upconns, dead_streams;
