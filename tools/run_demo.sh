@@ -68,7 +68,7 @@ cat <<TEXT
   Try, in another terminal:
     curl -i http://127.0.0.1:$proxy_port/hello
     curl -i http://127.0.0.1:$proxy_port/a/hello
-    curl -s http://127.0.0.1:$admin_port/stats | grep downstream_rq
+    curl -s 'http://127.0.0.1:$admin_port/stats?usedonly&filter=downstream_rq'
 
   Ctrl-C stops everything.
 
