@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Corners of the HTTP/1 data path where a request could hang, be lost or be mixed up: lost wake-ups of edge-triggered
+descriptors, limits at the moment of a retry, ends that come while nobody looks."""
+import signal
+import threading
+import time
+
+import pytest
+
+from harness import config
+from harness.wire import Client, head, reply
+
+CHUNKED = head("HTTP/1.1 200 OK", [("transfer-encoding", "chunked")])
+
+
+@pytest.mark.parametrize("rest", [b"", b"X-A: b", b"X-A: b\r\n", b"\r"])
+def test_upstream_that_ends_inside_the_trailers(make, rest):
+    """The end of the stream comes in the same event as the last chunk: nothing else will tell of it."""
+    def handler(conn):
+        conn.request()
+        conn.send(CHUNKED + b"5\r\nhello\r\n0\r\n" + rest)
+    p = make.proxy(make.origin(handler=handler), route={"timeout": "0s"})
+    for _ in range(5):
+        with p.connect() as c:
+            c.ask()
+            data = c.drain(timeout=3)
+            assert b"hello" in data or data == b"" or b" 503 " in data
+            assert not data.endswith(b"0\r\n\r\n"), "a cut response is not passed on as whole"
+    p.wait_stat("cluster.main.upstream_rq_active", 0)
+
+
+def endless(conn):
+    conn.request()
+    conn.send(CHUNKED)
+    block = b"%x\r\n%s\r\n" % (4096, b"x" * 4096)
+    try:
+        while True:
+            conn.send(block)
+            time.sleep(0.001)
+    except OSError:
+        return
+
+
+def test_endless_response_for_a_unix_client_that_has_gone(make, tmp_path):
+    """A Unix socket tells of its peer's end when the response has not begun: the failed write is the only other
+    sign."""
+    path = str(tmp_path / "front")
+    o = make.origin(handler=endless)
+    text = config.dump(config.bootstrap("@ADMIN@", [config.listener("l", config.pipe(path), config.manager(
+        [config.vhost("all", ["*"], [config.to("main", timeout="0s")])]))],
+        [config.cluster("main", o)])).replace("'@ADMIN@'", "@ADMIN@")
+    p = make.text(text, name="envoy.yaml")
+    with Client(path=path) as c:
+        c.ask()
+        o.wait_requests(1)
+    p.wait_stat("cluster.main.upstream_rq_active", 0, timeout=3)
+    p.wait_stat("http.test.downstream_cx_active", 0)
+
+
+def test_endless_response_for_a_client_that_resets(make):
+    """The reset may be met by a write first, which takes the error away before the event is looked at."""
+    p = make.proxy(make.origin(handler=endless), route={"timeout": "0s"})
+    for _ in range(30):
+        with p.connect() as c:
+            c.ask()
+            c.reader.response_head()
+            c.reset()
+    p.wait_stat("cluster.main.upstream_rq_active", 0, timeout=3)
+    p.wait_stat("http.test.downstream_cx_active", 0)
