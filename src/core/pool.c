@@ -291,6 +291,11 @@ void mp_upconn_release(struct mp_upconn *uc, bool reusable)
             attach(uc, u);
             return;
         }
+        if (h->n_connecting < h->n_pending) {
+            /* It waits for a fresh connection, and there may be none coming (limit): this one makes room. */
+            mp_upconn_close(uc);
+            return;
+        }
     }
     uc->state = MP_UPCONN_IDLE;
     mp_list_remove(&uc->link);

@@ -29,6 +29,34 @@ def test_upstream_that_ends_inside_the_trailers(make, rest):
     p.wait_stat("cluster.main.upstream_rq_active", 0)
 
 
+def test_request_sent_again_at_the_connection_limit(make):
+    """One connection allowed. A request on a connection that the upstream has closed goes again, behind another that
+    waits: both are served."""
+    ready = threading.Event()
+
+    def handler(conn):
+        if conn.index == 0:
+            conn.request()
+            conn.send(reply(200, b"first"))
+            conn.request()
+            ready.wait(5)
+            return
+        while conn.request():
+            conn.send(reply(200, b"ok"))
+    o = make.origin(handler=handler)
+    p = make.proxy(o, cluster={"circuit_breakers": {"thresholds": [{"max_connections": 1}]}})
+    with p.connect() as a, p.connect() as b:
+        assert a.get().body == b"first"
+        a.ask()
+        o.wait_requests(2)
+        b.ask()
+        p.wait_stat("cluster.main.upstream_rq_pending_active", 1)
+        ready.set()
+        assert b.response(timeout=5).status == 200
+        assert a.response(timeout=5).status == 200
+    assert p.stat("cluster.main.upstream_rq_pending_active") == 0
+
+
 def endless(conn):
     conn.request()
     conn.send(CHUNKED)
