@@ -214,10 +214,12 @@ void mp_cluster_local_remove(struct mp_cluster_local *c)
     if (c->conf == NULL) {
         return;
     }
+    /* Requests that fail now may be followed by others at once: these find no host. */
+    c->n_usable = 0;
     for (uint32_t i = 0; i < c->n_hosts; i++) {
         host_remove(c->hosts[i]);
     }
-    c->n_hosts = c->n_usable = 0;
+    c->n_hosts = 0;
     struct mp_cluster *old = c->conf;
     c->conf = NULL;
     mp_obj_leave(&old->obj, c->cw->w.id);
