@@ -156,12 +156,13 @@ static bool keep_input(struct mp_upconn *uc, const char *p, size_t n)
     return true;
 }
 
-/* The response is complete: the connection goes back first, so that what the end sets off may use it again. */
+/* The response is complete: the connection goes back first, so that what the end sets off may use it again. Not when
+ * the read filled the buffer: bytes that nobody asked for may wait behind it, and the next response is not they. */
 static void complete(struct mp_upconn *uc, struct mp_upreq *u, bool reusable)
 {
     u->resp_end = true;
     u->conn = NULL;
-    mp_upconn_release(uc, reusable && u->req_end);
+    mp_upconn_release(uc, reusable && u->req_end && !uc->ch.readable);
 }
 
 static void finish(struct mp_upreq *u)

@@ -95,3 +95,87 @@ def test_endless_response_for_a_client_that_resets(make):
             c.reset()
     p.wait_stat("cluster.main.upstream_rq_active", 0, timeout=3)
     p.wait_stat("http.test.downstream_cx_active", 0)
+
+
+@pytest.mark.parametrize("limit", [1, 8, 20])
+def test_request_limit_is_not_lost_between_workers(make, limit):
+    """As many requests as the limit allows are served at once, on whichever workers they are."""
+    gate = threading.Event()
+
+    def answer(_):
+        gate.wait(10)
+        return reply(200, b"ok")
+    o = make.origin(answer)
+    p = make.proxy(o, concurrency=4,
+                   cluster={"circuit_breakers": {"thresholds": [{"max_requests": limit}]}})
+    clients = [p.connect() for _ in range(limit)]
+    for c in clients:
+        c.ask()
+    o.wait_requests(limit)
+    with p.connect() as c:
+        assert c.get().status == 503
+    gate.set()
+    assert [c.response().status for c in clients] == [200] * limit
+    for c in clients:
+        c.close()
+    assert p.get().status == 200
+
+
+def test_requests_that_wait_in_the_kernel_when_the_drain_begins(make):
+    """Sent before the server said anything of its end: they are served, not reset."""
+    p = make.proxy(make.origin())
+    old = p.connect()
+    assert old.get().status == 200
+    p.signal(signal.SIGSTOP)
+    new = p.connect()
+    old.ask()
+    new.ask()
+    p.signal(signal.SIGTERM)
+    time.sleep(0.05)
+    p.signal(signal.SIGCONT)
+    with old, new:
+        for c in (old, new):
+            r = c.response()
+            assert r.status == 200 and r.get("connection") == "close"
+            c.expect_close()
+
+
+def test_unasked_bytes_behind_a_read_that_filled_the_buffer(make):
+    """The response ends exactly where the proxy's read ends; what follows is nobody's answer."""
+    size = 65536
+    stop = threading.Event()
+    sent = threading.Event()
+
+    def handler(conn):
+        while conn.request():
+            if conn.index == 0:
+                start = head("HTTP/1.1 200 OK", [("content-length", size)])
+                start = head("HTTP/1.1 200 OK", [("content-length", size - len(start))])
+                stop.wait(5)
+                conn.send(start + b"a" * (size - len(start)) + reply(200, b"forged"))
+                sent.set()
+                continue
+            conn.send(reply(200, b"true"))
+    o = make.origin(handler=handler)
+    p = make.proxy(o)
+    with p.connect() as c:
+        c.ask()
+        o.wait_requests(1)
+        p.signal(signal.SIGSTOP)
+        stop.set()
+        sent.wait(5)
+        time.sleep(0.1)
+        p.signal(signal.SIGCONT)
+        assert c.response().status == 200
+        time.sleep(0.1)
+        assert c.get().body == b"true"
+
+
+def test_head_larger_than_one_read(make):
+    """Above the size of the proxy's own buffer the answer is 431, whatever larger limit is configured."""
+    p = make.proxy(make.origin(), hcm={"max_request_headers_kb": 256})
+    with p.connect() as c:
+        assert c.get(headers=[("X-A", "v" * 60000)]).status == 200
+        r = c.get(headers=[("X-A", "v" * 60000), ("X-B", "v" * 60000)])
+        assert r.status == 431 and r.get("connection") == "close"
+        c.expect_close()
