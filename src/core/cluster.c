@@ -258,6 +258,8 @@ struct mp_str mp_cluster_name(const struct mp_cluster_local *c)
 
 /* ---- the request breaker ---- */
 
+#define LEASE_MIN_LIMIT (16 * MP_LEASE)
+
 bool mp_cluster_take_request(struct mp_cluster_local *c)
 {
     if (MP_LIKELY(c->lease_free > 0)) {
@@ -265,9 +267,11 @@ bool mp_cluster_take_request(struct mp_cluster_local *c)
         return true;
     }
     uint32_t max = c->conf->conf->requests_max;
+    /* Of a small limit nothing is set aside that another worker may need. */
+    uint32_t lease = max >= LEASE_MIN_LIMIT ? MP_LEASE : 1;
     uint32_t now = __atomic_load_n(&c->shared->requests, __ATOMIC_RELAXED);
     while (now < max) {
-        uint32_t take = MP_MIN(MP_LEASE, max - now);
+        uint32_t take = MP_MIN(lease, max - now);
         if (__atomic_compare_exchange_n(&c->shared->requests, &now, now + take, true, __ATOMIC_RELAXED,
                                         __ATOMIC_RELAXED)) {
             c->lease_free = take - 1;
@@ -281,7 +285,7 @@ void mp_cluster_give_request(struct mp_cluster_local *c)
 {
     c->lease_free++;
     /* A small limit is handed back at once, so that another worker is not kept waiting by a lease. */
-    uint32_t keep = c->conf != NULL && c->conf->conf->requests_max >= 16 * MP_LEASE ? MP_LEASE : 0;
+    uint32_t keep = c->conf != NULL && c->conf->conf->requests_max >= LEASE_MIN_LIMIT ? MP_LEASE : 0;
     if (c->lease_free > 2 * keep) {
         __atomic_sub_fetch(&c->shared->requests, c->lease_free - keep, __ATOMIC_RELAXED);
         c->lease_free = keep;

@@ -121,25 +121,6 @@ def test_request_limit_is_not_lost_between_workers(make, limit):
     assert p.get().status == 200
 
 
-def test_requests_that_wait_in_the_kernel_when_the_drain_begins(make):
-    """Sent before the server said anything of its end: they are served, not reset."""
-    p = make.proxy(make.origin())
-    old = p.connect()
-    assert old.get().status == 200
-    p.signal(signal.SIGSTOP)
-    new = p.connect()
-    old.ask()
-    new.ask()
-    p.signal(signal.SIGTERM)
-    time.sleep(0.05)
-    p.signal(signal.SIGCONT)
-    with old, new:
-        for c in (old, new):
-            r = c.response()
-            assert r.status == 200 and r.get("connection") == "close"
-            c.expect_close()
-
-
 def test_unasked_bytes_behind_a_read_that_filled_the_buffer(make):
     """The response ends exactly where the proxy's read ends; what follows is nobody's answer."""
     size = 65536
@@ -169,13 +150,3 @@ def test_unasked_bytes_behind_a_read_that_filled_the_buffer(make):
         assert c.response().status == 200
         time.sleep(0.1)
         assert c.get().body == b"true"
-
-
-def test_head_larger_than_one_read(make):
-    """Above the size of the proxy's own buffer the answer is 431, whatever larger limit is configured."""
-    p = make.proxy(make.origin(), hcm={"max_request_headers_kb": 256})
-    with p.connect() as c:
-        assert c.get(headers=[("X-A", "v" * 60000)]).status == 200
-        r = c.get(headers=[("X-A", "v" * 60000), ("X-B", "v" * 60000)])
-        assert r.status == 431 and r.get("connection") == "close"
-        c.expect_close()
