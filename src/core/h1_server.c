@@ -84,7 +84,11 @@ static void close_after_output(struct mp_conn *c)
 void mp_conn_drain(struct mp_conn *c)
 {
     if (c->stream == NULL && c->idle && !c->closing) {
-        close_after_output(c);
+        /* A request may wait in the kernel: it was sent before anybody could know, so it is served. */
+        read_input(c);
+        if (!c->dead && c->stream == NULL && c->idle && !c->closing) {
+            close_after_output(c);
+        }
         return;
     }
     c->keep_alive = false;

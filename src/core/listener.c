@@ -201,8 +201,8 @@ void mp_listener_local_remove(struct mp_listener_local *l)
 {
     mp_list_remove(&l->link);
     mp_list_push_back(&l->cw->old_listeners, &l->link);
+    l->removed = true; /* responses say so while the connections drain */
     mp_listener_local_drain(l);
-    l->removed = true;
     mp_timer_in(l->cw->w.loop, &l->cut_timer, l->http->conf->drain_timeout_ms);
     free_if_unused(l);
 }

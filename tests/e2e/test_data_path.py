@@ -121,6 +121,25 @@ def test_request_limit_is_not_lost_between_workers(make, limit):
     assert p.get().status == 200
 
 
+def test_requests_that_wait_in_the_kernel_when_the_drain_begins(make):
+    """Sent before the server said anything of its end: they are served, not reset."""
+    p = make.proxy(make.origin())
+    old = p.connect()
+    assert old.get().status == 200
+    p.signal(signal.SIGSTOP)
+    new = p.connect()
+    old.ask()
+    new.ask()
+    p.signal(signal.SIGTERM)
+    time.sleep(0.05)
+    p.signal(signal.SIGCONT)
+    with old, new:
+        for c in (old, new):
+            r = c.response()
+            assert r.status == 200 and r.get("connection") == "close"
+            c.expect_close()
+
+
 def test_unasked_bytes_behind_a_read_that_filled_the_buffer(make):
     """The response ends exactly where the proxy's read ends; what follows is nobody's answer."""
     size = 65536
