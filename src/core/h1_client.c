@@ -204,7 +204,7 @@ static size_t take_head(struct mp_upconn *uc, char *buf, size_t n)
     const struct mp_cluster *conf = uc->host->cluster->conf;
     struct mp_h1_limits limits = {60 * 1024, 100, 0};
     if (conf != NULL) {
-        limits.head_bytes_max = conf->conf->resp_head_bytes_max;
+        limits.head_bytes_max = MP_MIN(conf->conf->resp_head_bytes_max, MP_SCRATCH_SIZE - 1);
         limits.fields_max = conf->conf->resp_fields_max;
     }
     struct mp_h1_response r;

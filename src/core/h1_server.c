@@ -20,6 +20,7 @@
 #include "io/sock.h"
 
 #define TARGET_BYTES_MAX (32 * 1024 - 1)
+#define HEAD_BYTES_MAX   (MP_SCRATCH_SIZE - 1) /* a head is parsed in one piece, with room to read on */
 
 static void process(struct mp_conn *c, char *buf, size_t n);
 static void read_input(struct mp_conn *c);
@@ -243,7 +244,7 @@ static void read_trailers(struct mp_conn *c, char *buf, size_t n, struct piece *
 {
     struct mp_core_worker *cw = c->cw;
     const struct mp_conf_http *hc = conf_of(c);
-    const struct mp_h1_limits limits = {hc->head_bytes_max, hc->fields_max, 0};
+    const struct mp_h1_limits limits = {MP_MIN(hc->head_bytes_max, HEAD_BYTES_MAX), hc->fields_max, 0};
     uint16_t fields = 0;
     size_t used = 0, scanned = c->scanned;
     enum mp_h1_status st = mp_h1_parse_trailers(buf, n, &scanned, &limits, cw->fields, &fields, &used);
@@ -363,7 +364,7 @@ static void wait_for_head(struct mp_conn *c)
 static size_t take_head(struct mp_conn *c, char *buf, size_t n)
 {
     const struct mp_conf_http *hc = conf_of(c);
-    const struct mp_h1_limits limits = {hc->head_bytes_max, hc->fields_max, TARGET_BYTES_MAX};
+    const struct mp_h1_limits limits = {MP_MIN(hc->head_bytes_max, HEAD_BYTES_MAX), hc->fields_max, TARGET_BYTES_MAX};
     struct mp_h1_request r;
     size_t scanned = c->scanned;
     enum mp_h1_status st = mp_h1_parse_request(buf, n, &scanned, &limits, c->cw->fields, &r);

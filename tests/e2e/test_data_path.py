@@ -169,3 +169,13 @@ def test_unasked_bytes_behind_a_read_that_filled_the_buffer(make):
         assert c.response().status == 200
         time.sleep(0.1)
         assert c.get().body == b"true"
+
+
+def test_head_larger_than_one_read(make):
+    """Above the size of the proxy's own buffer the answer is 431, whatever larger limit is configured."""
+    p = make.proxy(make.origin(), hcm={"max_request_headers_kb": 256})
+    with p.connect() as c:
+        assert c.get(headers=[("X-A", "v" * 60000)]).status == 200
+        r = c.get(headers=[("X-A", "v" * 60000), ("X-B", "v" * 60000)])
+        assert r.status == 431 and r.get("connection") == "close"
+        c.expect_close()
