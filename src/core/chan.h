@@ -17,6 +17,8 @@
 #include "io/loop.h"
 
 #define MP_CORK_COPY_MAX 4096
+/* Full reads of one connection in a row; then the others have their turn (mp_io_again). */
+#define MP_CHAN_READS_MAX 8
 
 struct mp_chan {
     struct mp_io io;

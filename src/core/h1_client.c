@@ -385,11 +385,15 @@ void mp_h1_client_read(struct mp_upconn *uc)
 {
     char *scratch = uc->cw->w.scratch;
     uc->in_read = true;
-    while (uc->state == MP_UPCONN_BUSY || uc->state == MP_UPCONN_IDLE) {
+    for (int reads = 0; uc->state == MP_UPCONN_BUSY || uc->state == MP_UPCONN_IDLE; reads++) {
         struct mp_upreq *u = uc->req;
         if (u != NULL && u->resp_head && !u->ops->wants_response(u)) {
             mp_stat_inc(uc->host->cluster->stats, MP_ST_CLUSTER_FLOW_PAUSED);
             break; /* ch.readable stays set */
+        }
+        if (reads == MP_CHAN_READS_MAX) {
+            mp_io_again(uc->cw->w.loop, &uc->ch.io);
+            break;
         }
         size_t kept = uc->in_n;
         if (kept > 0) {

@@ -506,12 +506,16 @@ static bool may_read(struct mp_conn *c)
 static void read_input(struct mp_conn *c)
 {
     char *scratch = c->cw->w.scratch;
-    while (!c->dead) {
+    for (int reads = 0; !c->dead; reads++) {
         if (c->closing && !c->lingering) {
             return;
         }
         if (!may_read(c)) {
             return; /* ch.readable stays set */
+        }
+        if (reads == MP_CHAN_READS_MAX) {
+            mp_io_again(c->cw->w.loop, &c->ch.io);
+            return;
         }
         size_t kept = c->in_n;
         if (kept > 0) {

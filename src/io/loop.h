@@ -63,6 +63,9 @@ MP_MUST_USE mp_err mp_io_open_listener(struct mp_loop *l, struct mp_io *io, int 
                                        void (*on_ready)(struct mp_io *io, unsigned events));
 /* Stops and resumes events of a listener (accept paused by a limit). */
 void mp_io_listener_pause(struct mp_loop *l, struct mp_io *io, bool paused);
+/* Makes another event, in the next turn, of whatever is ready. For users that stop before EAGAIN so that others get
+ * their turn. */
+void mp_io_again(struct mp_loop *l, struct mp_io *io);
 /* Unregisters and closes the descriptor. Harmless when closed already. */
 void mp_io_close(struct mp_loop *l, struct mp_io *io);
 /* Unregisters and gives the descriptor back, open; -1 when there is none. */

@@ -215,6 +215,14 @@ void mp_io_listener_pause(struct mp_loop *l, struct mp_io *io, bool paused)
     }
 }
 
+void mp_io_again(struct mp_loop *l, struct mp_io *io)
+{
+    MP_ASSERT(io->armed == REGISTERED);
+    /* A change of the registration, even to the same, is an edge. */
+    struct epoll_event ev = {.events = ET_EVENTS, .data.ptr = io};
+    MP_ASSERT(epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, io->fd, &ev) == 0);
+}
+
 int mp_io_steal(struct mp_loop *l, struct mp_io *io)
 {
     int fd = io->fd;

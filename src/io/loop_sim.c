@@ -144,6 +144,15 @@ void mp_io_listener_pause(struct mp_loop *l, struct mp_io *io, bool paused)
     s->paused = paused;
 }
 
+void mp_io_again(struct mp_loop *l, struct mp_io *io)
+{
+    sim_check_owner(l);
+    struct sim_sock *s = sim_sock_get(io->fd);
+    MP_ASSERT(s->loop == l);
+    MP_ASSERT(s->kind == SIM_STREAM);
+    sim_edge(s, sim_sock_mask(s));
+}
+
 int mp_io_steal(struct mp_loop *l, struct mp_io *io)
 {
     sim_check_owner(l);

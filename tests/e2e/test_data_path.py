@@ -171,6 +171,60 @@ def test_unasked_bytes_behind_a_read_that_filled_the_buffer(make):
         assert c.get().body == b"true"
 
 
+@pytest.mark.parametrize("way", ["up", "down", "refused"])
+def test_one_fast_connection_does_not_hold_the_worker(make, way):
+    """One connection that always has bytes ready; another one on the same worker is served meanwhile."""
+    done = threading.Event()
+    block = b"x" * (1 << 20)
+
+    def handler(conn):
+        request = conn.request_head()
+        if request.target == "/small":
+            conn.send(reply(200, b"ok"))
+            return
+        try:
+            if way == "down":
+                conn.send(head("HTTP/1.1 200 OK", []))
+                while not done.is_set():
+                    conn.send(block)
+                return
+            sink = bytearray(1 << 20)
+            while not done.is_set() and conn.sock.recv_into(sink):
+                pass
+        except OSError:
+            return
+    p = make.proxy(make.origin(handler=handler), route={"timeout": "0s"}, hcm={"delayed_close_timeout": "1s"})
+
+    def run(c):
+        sink = bytearray(1 << 20)
+        try:
+            if way == "down":
+                c.ask()
+                while not done.is_set() and c.sock.recv_into(sink):
+                    pass
+                return
+            length = "x" if way == "refused" else str(1 << 50)
+            c.send(head("POST / HTTP/1.1", [("Host", "a"), ("Content-Length", length)]))
+            while not done.is_set():
+                c.sock.sendall(block)
+        except OSError:
+            return
+    worst = 0.0
+    with p.connect() as c:
+        t = threading.Thread(target=run, args=(c,), daemon=True)
+        t.start()
+        time.sleep(0.2)
+        try:
+            for _ in range(20):
+                start = time.monotonic()
+                assert p.get("/small", timeout=5).status == 200
+                worst = max(worst, time.monotonic() - start)
+        finally:
+            done.set()
+        t.join(5)
+    assert worst < 1.0
+
+
 def test_head_larger_than_one_read(make):
     """Above the size of the proxy's own buffer the answer is 431, whatever larger limit is configured."""
     p = make.proxy(make.origin(), hcm={"max_request_headers_kb": 256})

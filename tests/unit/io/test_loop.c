@@ -358,6 +358,39 @@ static void listener_level_and_pause(void)
     mp_loop_free(l);
 }
 
+static int again_events;
+
+static void again_ready(struct mp_io *io, unsigned events)
+{
+    (void)io;
+    again_events += (events & MP_IO_IN) != 0;
+}
+
+static void again_makes_an_edge(void)
+{
+    struct mp_loop *l = mp_loop_new();
+    int fds[2];
+    T_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    struct mp_io io;
+    T_OK(!mp_is_err(mp_io_open(l, &io, fds[0], again_ready)));
+    T_EQ(write(fds[1], "x", 1), 1);
+    mp_loop_turn(l, 1000);
+    T_EQ(again_events, 1);
+    mp_loop_turn(l, 0);
+    T_EQ(again_events, 1); /* an edge is told once */
+    mp_io_again(l, &io);
+    mp_loop_turn(l, 1000);
+    T_EQ(again_events, 2);
+    char c;
+    T_EQ(read(fds[0], &c, 1), 1);
+    mp_io_again(l, &io);
+    mp_loop_turn(l, 0);
+    T_EQ(again_events, 2); /* nothing is ready */
+    mp_io_close(l, &io);
+    close(fds[1]);
+    mp_loop_free(l);
+}
+
 /* ---- timers ---- */
 
 struct late {
@@ -734,6 +767,7 @@ int main(void)
     T_RUN(steal_and_close_twice);
     T_RUN(open_errors);
     T_RUN(listener_level_and_pause);
+    T_RUN(again_makes_an_edge);
     T_RUN(timers_never_early);
     T_RUN(turn_waits_at_most);
     T_RUN(tasks_defer_tasks_then_hooks);
