@@ -150,6 +150,11 @@ const ProtobufCFieldDescriptor *mp_pb_find_field(const ProtobufCMessageDescripto
     return NULL;
 }
 
+bool mp_pb_is_vital_field(const char *name)
+{
+    return name != NULL && mp_str_starts(mp_str_c(name), MP_STR("transport_socket"));
+}
+
 bool mp_pb_is_known_field(const ProtobufCMessageDescriptor *d, struct mp_str name, uint32_t number,
                           const char **ret_name)
 {

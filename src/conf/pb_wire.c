@@ -171,6 +171,10 @@ static bool unknown_field(struct checker *c, const frame *f, const ProtobufCMess
 {
     const char *name = NULL;
     if (number <= UINT32_MAX && mp_pb_is_known_field(d, mp_str(NULL, 0), (uint32_t)number, &name)) {
+        if (mp_pb_is_vital_field(name)) {
+            return report(c, f, MP_E_INVALID, "field \"%s\" (%llu) of %s is not supported", name,
+                          (unsigned long long)number, d->name);
+        }
         (void)report(c, f, MP_E_UNSUPPORTED, "field \"%s\" (%llu) of %s is not supported", name,
                      (unsigned long long)number, d->name);
     } else {

@@ -44,6 +44,7 @@ static mp_err build_json(const struct mp_conf_alog *conf, struct mp_arena *arena
                          struct mp_diag *diag, struct alog_format *f)
 {
     f->form = ALOG_JSON;
+    f->omit_empty = conf->omit_empty;
     f->n_keys = conf->n_json;
     f->keys = mp_arena_zalloc(arena, conf->n_json * sizeof(*f->keys));
     if (f->keys == NULL) {
@@ -76,6 +77,7 @@ mp_err mp_alog_format_build(const struct mp_conf_alog *conf, struct mp_arena *ar
         return build_json(conf, arena, diag, ret);
     }
     ret->form = ALOG_TEXT;
+    ret->omit_empty = conf->omit_empty;
     return compile(conf->text, arena, diag, &ret->text);
 }
 
@@ -181,7 +183,7 @@ static void put_default(struct line *l, const struct mp_stream *s)
 static void put_text(struct line *l, const struct alog_format *f, const struct mp_stream *s)
 {
     size_t room = (size_t)(l->end - l->p) - 1;
-    size_t n = mp_subst_eval(f->text, s, l->p, room, false);
+    size_t n = mp_subst_eval(f->text, s, l->p, room, f->omit_empty);
     l->cut = n == room;
     l->p += n;
     if (n == 0 || l->p[-1] != '\n') {
@@ -189,7 +191,7 @@ static void put_text(struct line *l, const struct alog_format *f, const struct m
     }
 }
 
-static void put_value(struct line *l, const struct alog_key *k, const struct mp_stream *s)
+static void put_value(struct line *l, const struct alog_key *k, const struct mp_stream *s, bool omit_empty)
 {
     size_t room = (size_t)(l->end - l->p) - k->reserve;
     if (mp_subst_is_absent(k->value, s)) {
@@ -197,19 +199,30 @@ static void put_value(struct line *l, const struct alog_key *k, const struct mp_
         return;
     }
     if (k->number) {
-        l->p += mp_subst_eval(k->value, s, l->p, room, false);
+        l->p += mp_subst_eval(k->value, s, l->p, room, omit_empty);
         return;
     }
     char text[MP_ALOG_VALUE_MAX];
-    size_t n = mp_subst_eval(k->value, s, text, sizeof(text), false);
+    size_t n = mp_subst_eval(k->value, s, text, sizeof(text), omit_empty);
     put_string(l, mp_str(text, n), room);
 }
 
 static void put_json(struct line *l, const struct alog_format *f, const struct mp_stream *s)
 {
+    bool first = true;
     for (uint32_t i = 0; i < f->n_keys; i++) {
-        l->p = mempcpy(l->p, f->keys[i].lead.p, f->keys[i].lead.n);
-        put_value(l, &f->keys[i], s);
+        const struct alog_key *k = &f->keys[i];
+        if (f->omit_empty && mp_subst_is_absent(k->value, s)) {
+            continue;
+        }
+        char *lead = l->p;
+        l->p = mempcpy(l->p, k->lead.p, k->lead.n);
+        *lead = first ? '{' : ',';
+        first = false;
+        put_value(l, k, s, f->omit_empty);
+    }
+    if (first) {
+        PUT_LITERAL(l, "{");
     }
     PUT_LITERAL(l, "}\n");
 }

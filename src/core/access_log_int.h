@@ -26,6 +26,7 @@ struct alog_key {
 };
 struct alog_format {
     enum alog_form form;
+    bool omit_empty; /* absent values: nothing in text, no key in JSON */
     const struct mp_subst *text;
     struct alog_key *keys;
     uint32_t n_keys;

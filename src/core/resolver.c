@@ -136,6 +136,11 @@ static bool same_set(const struct mp_endpoint_set *a, const struct mp_endpoint_s
 
 /* ---- resolving ---- */
 
+/* The model holds Envoy's number. */
+_Static_assert(MP_DNS_AUTO == 0 && MP_DNS_V4_ONLY == 1 && MP_DNS_V6_ONLY == 2 && MP_DNS_V4_PREFERRED == 3 &&
+                   MP_DNS_ALL == 4,
+               "order of Cluster.DnsLookupFamily");
+
 static struct mp_dns *dns_for(struct mp_resolver *r, struct mp_str servers)
 {
     if (servers.n == 0) {

@@ -165,6 +165,11 @@ static void on_timer(struct mp_timer *t)
 
 /* ---- codec -> stream ---- */
 
+/* The model holds the number; conf knows nothing of codec. */
+_Static_assert(MP_SLASH_KEEP == 0 && MP_SLASH_REJECT == 1 && MP_SLASH_UNESCAPE_REDIRECT == 2 &&
+                   MP_SLASH_UNESCAPE_FORWARD == 3,
+               "order in conf/from_envoy_http.c");
+
 /* Path policy. False: the stream has been answered. */
 static bool normalise_path(struct mp_stream *s)
 {

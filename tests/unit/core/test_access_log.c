@@ -308,6 +308,17 @@ static void test_json_format(void)
     T_OK(line_is(a, "{\"z\":0,\"both\":\"GET -\",\"absent\":null,\"n\":null,\"fixed\":\"te\\\"xt\","
                     "\"flags\":\"-\",\"empty\":\"\"}\n"));
     mp_alog_fini(a);
+    struct mp_conf_json_key some[] = {{MP_STR("absent"), MP_STR("%REQ(x)%")},
+                                      {MP_STR("both"), MP_STR("%REQ(:METHOD)% %REQ(x)%")},
+                                      {MP_STR("n"), MP_STR("%DURATION%")}};
+    struct mp_conf_alog omitting = {.json = some, .n_json = MP_COUNTOF(some), .omit_empty = true};
+    a = build(&omitting);
+    T_OK(line_is(a, "{\"both\":\"GET \"}\n"));
+    mp_alog_fini(a);
+    omitting.n_json = 1;
+    a = build(&omitting);
+    T_OK(line_is(a, "{}\n"));
+    mp_alog_fini(a);
     finish();
 }
 
