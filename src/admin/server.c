@@ -53,6 +53,9 @@ void mp_admin_refresh(struct mp_engine *e)
     mp_stat_set(st, MP_ST_SERVER_TOTAL_CONNECTIONS,
                 __atomic_load_n(&e->connections, __ATOMIC_RELAXED));
     mp_stat_set(st, MP_ST_SERVER_BUGS, mp_bug_count());
+    struct mp_conf_parts parts = mp_conf_parts_alive();
+    mp_stat_set(st, MP_ST_SERVER_CONFIG_PARTS, parts.n);
+    mp_stat_set(st, MP_ST_SERVER_CONFIG_BYTES, parts.bytes);
     mp_engine_for_each_worker(e, refresh_worker, NULL, NULL);
 }
 

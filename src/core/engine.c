@@ -42,6 +42,7 @@ struct mp_publication {
         int *fds;        /* n_addrs x workers, worker by worker; NULL: kept */
         uint32_t n_addrs;
         bool main_only;
+        struct mp_new_socks *from; /* of the publication that is overtaken: its sockets are taken */
     } *v;
     struct mp_timer timer;
 };
@@ -375,12 +376,39 @@ static void on_warmed(void *arg)
     }
 }
 
+/* Sockets that wait for an earlier publication, perhaps with connections in their queues. */
+static struct mp_new_socks *find_warming(struct mp_publication *w, const struct mp_new_socks *ns)
+{
+    for (uint32_t i = 0; w != NULL && i < w->n; i++) {
+        struct mp_new_socks *s = &w->v[i];
+        if (s->fds != NULL && s->main_only == ns->main_only && mp_str_eq(s->conf->obj.name, ns->conf->obj.name) &&
+            same_sockets(s->conf->conf, ns->conf->conf)) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+/* p has all it needs: an earlier publication that nobody has seen goes. */
+static void overtake(struct mp_engine *e, struct mp_publication *p)
+{
+    for (uint32_t i = 0; i < p->n; i++) {
+        struct mp_new_socks *ns = &p->v[i];
+        if (ns->from != NULL) {
+            ns->fds = ns->from->fds;
+            ns->n_addrs = ns->from->n_addrs;
+            ns->from->fds = NULL;
+            ns->from = NULL;
+        }
+    }
+    if (e->warming != NULL) {
+        publication_free(e->warming, true);
+    }
+    e->warming = p;
+}
+
 mp_err mp_engine_apply(struct mp_engine *e, struct mp_snapshot *snap, struct mp_diag *diag)
 {
-    if (e->warming != NULL) {
-        publication_free(e->warming, true); /* overtaken before anybody saw it */
-        e->warming = NULL;
-    }
     struct mp_publication *p = calloc(1, sizeof(*p));
     MP_ASSERT(p != NULL);
     p->engine = e;
@@ -396,6 +424,10 @@ mp_err mp_engine_apply(struct mp_engine *e, struct mp_snapshot *snap, struct mp_
         if (have != NULL && same_sockets(have->conf->conf, ns->conf->conf)) {
             continue;
         }
+        ns->from = find_warming(e->warming, ns);
+        if (ns->from != NULL) {
+            continue;
+        }
         mp_err err = open_socks(e, ns, ns->main_only ? 1 : e->n_workers, diag);
         if (mp_is_err(err)) {
             publication_free(p, true);
@@ -405,7 +437,7 @@ mp_err mp_engine_apply(struct mp_engine *e, struct mp_snapshot *snap, struct mp_
     if (e->state == MP_SERVER_PRE_INITIALIZING) {
         e->state = MP_SERVER_INITIALIZING;
     }
-    e->warming = p;
+    overtake(e, p);
     if (mp_resolver_prepare(e->resolver, snap, on_warmed, e)) {
         publish(p);
     } else {

@@ -12,18 +12,18 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "conf/load.h"
 #include "core/access_log.h"
 #include "core/engine.h"
 #include "filters/registry.h"
 #include "io/entropy.h"
-#include "io/open.h"
 #include "io/signal.h"
 #include "io/thread.h"
+#include "proxy/config.h"
 #include "proxy/options.h"
+#include "proxy/reload.h"
+#include "proxy/watch.h"
 
-#define CONFIG_BYTES_MAX (64 << 20)
-#define WORKERS_MAX      256
+#define WORKERS_MAX 256
 
 struct program {
     struct mp_options opts;
@@ -33,6 +33,8 @@ struct program {
     struct mp_thread **threads;
     uint32_t n_workers;
     struct mp_signals signals;
+    struct mp_reload *reload;
+    struct mp_watch watch;
     bool draining;
 };
 
@@ -47,23 +49,6 @@ static void print_diag(const struct mp_diag *diag)
         fwrite(sb.p, 1, sb.n, stderr);
     }
     mp_sb_fini(&sb);
-}
-
-static mp_err load(const struct mp_options *o, struct mp_diag *diag, struct mp_conf **ret)
-{
-    struct mp_str text;
-    int err = 0;
-    mp_err e = mp_read_file(o->config, CONFIG_BYTES_MAX, &text, &err);
-    if (mp_is_err(e)) {
-        mp_diag_set_file(diag, o->config);
-        return mp_diag_error(diag, (enum mp_err_code)e.code, 0, NULL, "check the path and its permissions", "cannot read: %s",
-                             err != 0 ? strerror(err) : mp_err_text(e));
-    }
-    const struct mp_conf_load_opts lo = {.registry = &mp_filters_registry, .allow_unsupported = o->allow_unsupported,
-                                         .getenv = (const char *(*)(const char *))getenv};
-    e = mp_conf_load_text(text, o->config, &lo, diag, ret);
-    free((char *)(uintptr_t)text.p);
-    return e;
 }
 
 /* ---- workers ---- */
@@ -114,11 +99,36 @@ static void on_drained(void *arg)
     mp_engine_stop(p->engine);
 }
 
+static void drain(struct program *p)
+{
+    p->draining = true;
+    mp_engine_drain(p->engine, (uint64_t)p->opts.drain_time_s * 1000, on_drained, p);
+}
+
+/* /quitquitquit */
+static void on_quit(void *arg)
+{
+    struct program *p = arg;
+    if (!p->draining) {
+        drain(p);
+    }
+}
+
+static void on_changed(void *arg)
+{
+    struct program *p = arg;
+    mp_reload_request(p->reload, "the file has changed");
+}
+
 static void on_signal(void *arg, int signo, int sender_pid)
 {
     struct program *p = arg;
     if (signo == SIGUSR1) {
         mp_alog_set_reopen(p->engine->alogs);
+        return;
+    }
+    if (signo == SIGHUP) {
+        mp_reload_request(p->reload, "SIGHUP");
         return;
     }
     if (p->draining) {
@@ -128,8 +138,7 @@ static void on_signal(void *arg, int signo, int sender_pid)
     }
     mp_log(MP_LOG_INFO, "stopping: draining connections", kv_i64("signal", signo), kv_i64("sender", sender_pid),
            kv_u64("drain_time_s", p->opts.drain_time_s));
-    p->draining = true;
-    mp_engine_drain(p->engine, (uint64_t)p->opts.drain_time_s * 1000, on_drained, p);
+    drain(p);
 }
 
 /* ---- the program ---- */
@@ -166,6 +175,7 @@ static uint64_t raise_fd_limit(void)
 static void on_published(void *arg, uint64_t generation)
 {
     struct program *p = arg;
+    mp_reload_published(p->reload, generation);
     mp_log(MP_LOG_INFO, "configuration is live", kv_u64("generation", generation),
            kv_u64("listeners", p->engine->snap->n_listeners), kv_u64("clusters", p->engine->snap->n_clusters),
            kv_u64("connections_max", p->engine->connections_max));
@@ -174,6 +184,7 @@ static void on_published(void *arg, uint64_t generation)
 /* Frees what make_loops and mp_engine_new made; the workers have ended or never begun. */
 static void free_all(struct program *p)
 {
+    mp_reload_free(p->reload);
     mp_engine_free(p->engine);
     for (uint32_t i = 0; p->loops != NULL && i < p->n_workers; i++) {
         mp_loop_free(p->loops[i]);
@@ -215,11 +226,17 @@ static bool start_engine(struct program *p, struct mp_conf *conf, struct mp_diag
         mp_conf_free(conf);
         return false;
     }
+    p->reload = mp_reload_new(p->engine, &p->opts);
+    mp_admin_set_quit(on_quit, p);
     mp_admin_bind(p->engine);
     struct mp_snapshot *snap;
     bool ok = !mp_is_err(mp_engine_build(p->engine, NULL, conf, diag, &snap)) &&
               !mp_is_err(mp_engine_apply(p->engine, snap, diag));
     print_diag(diag); /* errors, or warnings */
+    if (ok && p->opts.watch && mp_is_err(mp_watch_open(&p->watch, p->main_loop, on_changed, p))) {
+        fprintf(stderr, "marchproxy: cannot watch '%s': %s\n", p->opts.config, strerror(errno));
+        return false;
+    }
     if (ok) {
         mp_log(MP_LOG_INFO, "marchproxy starts", kv_c("version", MP_VERSION), kv_u64("workers", p->n_workers),
                kv_u64("fd_limit", eo.fd_limit));
@@ -229,7 +246,7 @@ static bool start_engine(struct program *p, struct mp_conf *conf, struct mp_diag
 
 static int serve(struct program *p, struct mp_conf *conf, struct mp_diag *diag)
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGUSR1, 0};
+    static const int signals[] = {SIGTERM, SIGINT, SIGUSR1, SIGHUP, 0};
     if (mp_is_err(mp_signals_open(&p->signals, p->main_loop, signals, on_signal, p))) {
         fprintf(stderr, "marchproxy: cannot read signals: %s\n", strerror(errno));
         mp_conf_free(conf);
@@ -270,9 +287,11 @@ int main(int argc, char **argv)
     struct mp_diag diag;
     struct mp_conf *conf;
     mp_diag_init(&diag, p.opts.config);
-    if (mp_is_err(load(&p.opts, &diag, &conf))) {
+    mp_watch_init(&p.watch, p.opts.config);
+    if (mp_is_err(mp_config_load(&p.opts, &diag, &conf))) {
         print_diag(&diag);
         mp_diag_fini(&diag);
+        mp_watch_close(&p.watch);
         return 1;
     }
     if (p.opts.validate) {
@@ -285,6 +304,7 @@ int main(int argc, char **argv)
     } else {
         rc = p.opts.validate ? validate(&p, conf, &diag) : serve(&p, conf, &diag);
     }
+    mp_watch_close(&p.watch);
     free_all(&p);
     mp_diag_fini(&diag);
     return rc;

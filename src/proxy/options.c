@@ -18,6 +18,7 @@ static const char help[] =
     "      --config-path FILE   the same\n"
     "  -t, --mode validate      check the configuration and exit (0: good, 1: refused)\n"
     "      --allow-unsupported  what the proxy does not act on is a warning instead of an error\n"
+    "      --watch              reload when the configuration file changes\n"
     "      --concurrency N      worker threads (default: one for each CPU this process may use)\n"
     "  -l, --log-level LEVEL    trace, debug, info, warning, error, critical or off (default: $LOGLEVEL, info)\n"
     "      --log-format FORMAT  text or json (default: text)\n"
@@ -25,9 +26,10 @@ static const char help[] =
     "  -V, --version            print the version\n"
     "  -h, --help               print this text\n"
     "\n"
-    "Signals: SIGTERM and SIGINT stop gracefully (a second one at once), SIGUSR1 reopens log files.\n";
+    "Signals: SIGTERM and SIGINT stop gracefully (a second one at once), SIGHUP reloads the configuration,\n"
+    "SIGUSR1 reopens log files.\n";
 
-enum { OPT_MODE = 256, OPT_CONCURRENCY, OPT_ALLOW, OPT_LOG_FORMAT, OPT_DRAIN };
+enum { OPT_MODE = 256, OPT_CONCURRENCY, OPT_ALLOW, OPT_LOG_FORMAT, OPT_DRAIN, OPT_WATCH };
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},
@@ -38,6 +40,7 @@ static const struct option long_options[] = {
     {"log-level", required_argument, NULL, 'l'},
     {"log-format", required_argument, NULL, OPT_LOG_FORMAT},
     {"drain-time-s", required_argument, NULL, OPT_DRAIN},
+    {"watch", no_argument, NULL, OPT_WATCH},
     {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -82,6 +85,9 @@ static bool take(int opt, const char *given, struct mp_options *o)
         return word("mode", optarg, "validate", "serve");
     case OPT_ALLOW:
         o->allow_unsupported = true;
+        return true;
+    case OPT_WATCH:
+        o->watch = true;
         return true;
     case OPT_LOG_FORMAT:
         o->log_json = strcmp(optarg, "json") == 0;

@@ -9,6 +9,7 @@ struct mp_options {
     bool validate;           /* -t, --mode validate */
     bool allow_unsupported;
     bool log_json;
+    bool watch;              /* --watch: reload when the file changes */
     uint32_t concurrency;    /* 0: one worker for each allowed CPU */
     const char *log_level;   /* NULL: LOGLEVEL, else info */
     uint32_t drain_time_s;   /* how long open requests may take after SIGTERM; default 30 */

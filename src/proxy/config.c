@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "proxy/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/load.h"
+#include "filters/registry.h"
+#include "io/open.h"
+#include "proxy/options.h"
+
+#define CONFIG_BYTES_MAX (64 << 20)
+
+mp_err mp_config_load(const struct mp_options *o, struct mp_diag *diag, struct mp_conf **ret)
+{
+    struct mp_str text;
+    int err = 0;
+    mp_err e = mp_read_file(o->config, CONFIG_BYTES_MAX, &text, &err);
+    if (mp_is_err(e)) {
+        mp_diag_set_file(diag, o->config);
+        return mp_diag_error(diag, (enum mp_err_code)e.code, 0, NULL,
+                             "check the path and its permissions", "cannot read: %s",
+                             err != 0 ? strerror(err) : mp_err_text(e));
+    }
+    const struct mp_conf_load_opts lo = {.registry = &mp_filters_registry,
+                                         .allow_unsupported = o->allow_unsupported,
+                                         .getenv = (const char *(*)(const char *))getenv};
+    e = mp_conf_load_text(text, o->config, &lo, diag, ret);
+    free((char *)(uintptr_t)text.p);
+    return e;
+}
