@@ -189,8 +189,10 @@ def sim_long():
 
 
 def valgrind():
+    """Without fortified libc calls: valgrind takes __memmove_chk for memcpy and complains of the overlap."""
+    plain = Build("build-valgrind", ["-Dc_args=-U_FORTIFY_SOURCE"])
     prefix = ["valgrind", "-q", "--leak-check=full", "--error-exitcode=96"]
-    return meson_stage("unit valgrind", RELEASE, "unit", prefix=prefix, timeout_factor=30)
+    return meson_stage("unit valgrind", plain, "unit", prefix=prefix, timeout_factor=30)
 
 
 def check_protos():
