@@ -3,12 +3,14 @@
 
 #include <stddef.h>
 
-#include "core/router.h"
-#include "core/subst.h"
+#include "core/filter.h"
 #include "filters/http/health_check.h"
 
 static const struct mp_conf_filter_type *const http_filters[] = {
     &mp_conf_filter_health_check,
+    &mp_conf_filter_auth,
+    &mp_conf_filter_license,
+    &mp_conf_filter_metrics,
     &mp_conf_filter_router,
     NULL,
 };
