@@ -3,6 +3,7 @@
  * series occurs twice or a family has two types: so rows are sorted by family and labels, equal
  * series are added up, and a row that contradicts its family's type is left out.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "admin/stat_rows.h"
@@ -103,8 +104,10 @@ static void add_count(struct mp_sb *out, uint64_t n)
 
 static void add_histogram(struct mp_sb *out, const struct mp_admin_stat *s)
 {
-    for (size_t i = 0; i < MP_ADMIN_BUCKETS; i++) {
-        begin_sample(out, s, "_bucket", mp_admin_bounds[i].text);
+    for (size_t i = 0; i < mp_admin_n_bounds(s->def); i++) {
+        char own[40];
+        snprintf(own, sizeof(own), "%.15g", mp_admin_bound(s->def, i));
+        begin_sample(out, s, "_bucket", s->def->bounds != NULL ? own : mp_admin_bounds[i].text);
         add_count(out, s->hist->le[i]);
     }
     begin_sample(out, s, "_bucket", "+Inf");

@@ -52,7 +52,7 @@ static void make_name(struct mp_sb *out, const struct mp_stat_view *v)
     mp_sb_add_c(out, v->schema->text_prefix);
     if (v->scope.n > 0) {
         add_scope(out, v->scope);
-        mp_sb_add_char(out, '.');
+        mp_sb_add_c(out, v->def->name[0] != '\0' ? "." : "");
     }
     mp_sb_add_c(out, v->def->name);
 }
@@ -64,6 +64,9 @@ static struct mp_str prom_name(struct reading *r, const struct mp_stat_view *v)
     mp_sb_reset(&r->name);
     mp_sb_add_c(&r->name, v->schema->prom_prefix);
     mp_sb_add_c(&r->name, last);
+    if (v->schema->scope_is_name) {
+        mp_sb_add(&r->name, v->scope);
+    }
     for (size_t i = 0; i < r->name.n; i++) {
         char c = r->name.p[i];
         bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == ':';
@@ -74,6 +77,17 @@ static struct mp_str prom_name(struct reading *r, const struct mp_stat_view *v)
     return keep(r, mp_sb_str(&r->name));
 }
 
+size_t mp_admin_n_bounds(const struct mp_stat_def *def)
+{
+    return def->bounds != NULL ? MP_MIN(def->n_bounds, (uint32_t)MP_ADMIN_BUCKETS)
+                               : MP_ADMIN_BUCKETS;
+}
+
+double mp_admin_bound(const struct mp_stat_def *def, size_t i)
+{
+    return def->bounds != NULL ? def->bounds[i] : mp_admin_bounds[i].value;
+}
+
 static struct mp_admin_hist *make_hist(struct reading *r, const struct mp_stat_view *v)
 {
     struct mp_admin_hist *h = mp_arena_zalloc(&r->rows->arena, sizeof(*h));
@@ -81,8 +95,8 @@ static struct mp_admin_hist *make_hist(struct reading *r, const struct mp_stat_v
     double scale = v->def->scale > 0 ? v->def->scale : 1;
     h->count = v->hist->count;
     h->sum = (double)v->hist->sum / scale;
-    for (size_t i = 0; r->q->prometheus && i < MP_ADMIN_BUCKETS; i++) {
-        h->le[i] = mp_hist_count_le(v->hist, (uint64_t)(mp_admin_bounds[i].value * scale));
+    for (size_t i = 0; r->q->prometheus && i < mp_admin_n_bounds(v->def); i++) {
+        h->le[i] = mp_hist_count_le(v->hist, (uint64_t)(mp_admin_bound(v->def, i) * scale));
     }
     for (size_t i = 0; !r->q->prometheus && i < MP_ADMIN_QUANTILES; i++) {
         h->interval[i] = mp_hist_quantile(v->interval, mp_admin_quantiles[i]) / scale;
@@ -112,7 +126,7 @@ static void visit(void *arg, const struct mp_stat_view *v)
     struct mp_admin_stat *row = &rows->v[rows->n++];
     *row = (struct mp_admin_stat){.schema = v->schema, .def = v->def, .value = v->value};
     row->name = keep(r, mp_sb_str(&r->name));
-    row->scope = keep(r, v->scope);
+    row->scope = v->schema->scope_is_name ? MP_STR("") : keep(r, v->scope);
     row->prom = r->q->prometheus ? prom_name(r, v) : MP_STR("");
     row->hist = v->def->kind == MP_STAT_HISTOGRAM ? make_hist(r, v) : NULL;
 }

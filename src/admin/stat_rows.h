@@ -20,6 +20,11 @@ extern const struct mp_admin_bound {
     const char *text;
 } mp_admin_bounds[MP_ADMIN_BUCKETS];
 
+_Static_assert(MP_ADMIN_BUCKETS >= MP_STAT_BOUNDS_MAX, "a histogram's own bounds fit");
+/* The bounds of a histogram: its own, or the usual ones. */
+size_t mp_admin_n_bounds(const struct mp_stat_def *def);
+double mp_admin_bound(const struct mp_stat_def *def, size_t i);
+
 struct mp_admin_hist {
     double interval[MP_ADMIN_QUANTILES], total[MP_ADMIN_QUANTILES]; /* NaN: no value */
     uint64_t le[MP_ADMIN_BUCKETS];                                  /* cumulative */
@@ -30,7 +35,7 @@ struct mp_admin_hist {
 struct mp_admin_stat {
     const struct mp_stat_schema *schema;
     const struct mp_stat_def *def;
-    struct mp_str scope; /* as configured */
+    struct mp_str scope; /* as configured; empty when it is part of the name */
     struct mp_str name;  /* "cluster.main.upstream_rq_total" */
     struct mp_str prom;  /* "envoy_cluster_upstream_rq_total"; only when asked for */
     uint64_t value;

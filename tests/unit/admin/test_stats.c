@@ -273,6 +273,58 @@ static void test_prometheus_conflicts(void)
     T_OK(has("# TYPE _starts_with_digit gauge\n"));
 }
 
+/* Sets whose name ends with that of the scope, sets with a label, and own bounds of histograms. */
+static void test_named_scopes(void)
+{
+    static const double bounds[] = {100, 1e7};
+    static const struct mp_stat_def unnamed[] = {
+        {.name = "", .kind = MP_STAT_COUNTER, .help = "h"}};
+    static const struct mp_stat_def sized[] = {{.name = "size",
+                                                .kind = MP_STAT_HISTOGRAM,
+                                                .help = "h",
+                                                .scale = 1,
+                                                .bounds = bounds,
+                                                .n_bounds = 2}};
+    static const struct mp_stat_schema by_path = {.kind = "t",
+                                                  .text_prefix = "t_by_path_",
+                                                  .prom_prefix = "t_by_path_",
+                                                  .scope_is_name = true,
+                                                  .defs = unnamed,
+                                                  .n = 1};
+    static const struct mp_stat_schema by_host = {.kind = "t",
+                                                  .text_prefix = "t_by_host.",
+                                                  .prom_prefix = "t_by_host",
+                                                  .label = "host",
+                                                  .defs = unnamed,
+                                                  .n = 1};
+    static const struct mp_stat_schema size = {
+        .kind = "t", .text_prefix = "t_", .prom_prefix = "t_", .defs = sized, .n = 1};
+    struct mp_stat_scope *s[] = {mp_stat_scope_get(store, &by_path, MP_STR("a-b")),
+                                 mp_stat_scope_get(store, &by_path, MP_STR("a_b")),
+                                 mp_stat_scope_get(store, &by_host, MP_STR("x.example")),
+                                 mp_stat_scope_get(store, &size, MP_STR(""))};
+    for (size_t i = 0; i < 3; i++) {
+        mp_stat_inc(mp_stat_block(s[i], 0), 0);
+    }
+    mp_stat_record(mp_stat_block(s[3], 0), 0, 64);
+    mp_stat_record(mp_stat_block(s[3], 0), 0, 1u << 30);
+    T_EQ(print(Q(), mp_admin_stats_text), MP_E_OK);
+    bool text = has("\nt_by_path_a-b: 1\n") && has("\nt_by_path_a_b: 1\n") &&
+                has("\nt_by_host.x.example: 1\n");
+    T_EQ(print(Q(), mp_admin_stats_prometheus), MP_E_OK);
+    for (size_t i = 0; i < 4; i++) {
+        mp_stat_scope_unref(s[i]);
+    }
+    T_OK(text);
+    T_OK(prom_parse(&prom, out.p));
+    T_EQ(prom_value(&prom, "t_by_path_a_b"), 2);
+    T_EQ(prom_value(&prom, "t_by_host{host=\"x.example\"}"), 1);
+    T_EQ(prom_value(&prom, "t_size_bucket{le=\"100\"}"), 1);
+    T_EQ(prom_value(&prom, "t_size_bucket{le=\"10000000\"}"), 1);
+    T_EQ(prom_value(&prom, "t_size_bucket{le=\"+Inf\"}"), 2);
+    T_OK(!has("t_size_bucket{le=\"0.5\"}"));
+}
+
 static void test_help_is_escaped(void)
 {
     struct mp_admin_stat rows[1] = {
@@ -367,6 +419,7 @@ int main(void)
     T_RUN(test_prometheus);
     T_RUN(test_prometheus_histogram);
     T_RUN(test_prometheus_conflicts);
+    T_RUN(test_named_scopes);
     T_RUN(test_help_is_escaped);
     T_RUN(test_output_limit);
     T_RUN(test_empty_store);
