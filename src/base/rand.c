@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "base/rand.h"
+#include <string.h>
+#include <endian.h>
 
 #include "base/assert.h"
 
@@ -49,17 +51,33 @@ uint32_t mp_rand_below(struct mp_rand *r, uint32_t bound)
     }
 }
 
+/* Eight lower-case hex digits of v, most significant first, computed side by side in one word. */
+static void put_hex(char *out, uint32_t v)
+{
+    uint64_t x = v;
+    x = (x & 0xffff0000u) << 16 | (x & 0xffffu);
+    x = (x & 0x0000ff000000ff00u) << 8 | (x & 0x000000ff000000ffu);
+    x = (x & 0x00f000f000f000f0u) << 4 | (x & 0x000f000f000f000fu);
+    uint64_t letters = (x + 0x0606060606060606u) >> 4 & 0x0101010101010101u;
+    x += 0x3030303030303030u + letters * ('a' - '0' - 10);
+    x = htobe64(x);
+    memcpy(out, &x, sizeof(x));
+}
+
 void mp_rand_uuid(struct mp_rand *r, char out[36])
 {
-    static const char hex[] = "0123456789abcdef";
-    uint64_t word[2] = {mp_rand_u64(r), mp_rand_u64(r)};
-    word[0] = (word[0] & ~0xf000ull) | 0x4000ull;            /* version 4 */
-    word[1] = (word[1] & ~(3ull << 62)) | (uint64_t)2 << 62; /* variant 10 */
-    int at = 0;
-    for (int i = 0; i < 32; i++) {
-        if (i == 8 || i == 12 || i == 16 || i == 20) {
-            out[at++] = '-';
-        }
-        out[at++] = hex[word[i / 16] >> (60 - 4 * (i % 16)) & 15];
-    }
+    uint64_t high = mp_rand_u64(r), low = mp_rand_u64(r);
+    high = (high & ~0xf000ull) | 0x4000ull;          /* version 4 */
+    low = (low & ~(3ull << 62)) | (uint64_t)2 << 62; /* variant 10 */
+    char digits[32];
+    put_hex(digits, (uint32_t)(high >> 32));
+    put_hex(digits + 8, (uint32_t)high);
+    put_hex(digits + 16, (uint32_t)(low >> 32));
+    put_hex(digits + 24, (uint32_t)low);
+    memcpy(out, digits, 8);
+    memcpy(out + 9, digits + 8, 4);
+    memcpy(out + 14, digits + 12, 4);
+    memcpy(out + 19, digits + 16, 4);
+    memcpy(out + 24, digits + 20, 12);
+    out[8] = out[13] = out[18] = out[23] = '-';
 }

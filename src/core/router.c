@@ -56,16 +56,21 @@ static enum mp_verdict fail(struct mp_filter *f, unsigned status, struct mp_str 
 
 /* ---- requests ---- */
 
-static mp_err expected_timeout(struct mp_stream *s, uint64_t ms)
+/* Sets the field to a number. */
+static mp_err set_number(struct mp_stream *s, struct mp_hdrs *h, enum mp_hdr_id id, uint64_t v)
 {
-    char text[24];
+    char text[20];
     size_t n = 0;
     do {
-        text[sizeof(text) - ++n] = (char)('0' + ms % 10);
-        ms /= 10;
-    } while (ms > 0);
-    return mp_hdrs_set_copy(&s->req.hdrs, MP_STR("x-envoy-expected-rq-timeout-ms"),
-                            mp_str(text + sizeof(text) - n, n));
+        text[sizeof(text) - ++n] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v > 0);
+    char *p = mp_arena_bytes(&s->arena, n);
+    if (p == NULL) {
+        return MP_FAIL(LIMIT);
+    }
+    memcpy(p, text + sizeof(text) - n, n);
+    return mp_hdrs_maybe(h, id) ? mp_hdrs_set_id(h, id, mp_str(p, n)) : mp_hdrs_add_id(h, id, mp_str(p, n));
 }
 
 static bool envoy_headers(const struct mp_filter *f)
@@ -102,8 +107,12 @@ static mp_err prepare(struct mp_filter *f, const struct mp_route *route,
             MP_TRY(mp_hdrs_set_id(&s->req.hdrs, MP_HDR_X_ENVOY_ORIGINAL_PATH, s->req.path));
         }
         if (route->conf->timeout_ms > 0) {
-            MP_TRY(expected_timeout(s, route->conf->timeout_ms));
+            MP_TRY(set_number(s, &s->req.hdrs, MP_HDR_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS, route->conf->timeout_ms));
         }
+    }
+    const struct mp_hdr *host = mp_hdrs_get(&s->req.hdrs, MP_HDR_HOST);
+    if (host != NULL && host->value == ret_authority->p && host->value_n == ret_authority->n) {
+        return MP_OK; /* as it came */
     }
     return mp_hdrs_set_id(&s->req.hdrs, MP_HDR_HOST, *ret_authority);
 }
@@ -223,19 +232,6 @@ static void up_on_1xx(struct mp_upreq *u, struct mp_resp_head *h)
     mp_filter_respond_1xx(filter_of(u), h);
 }
 
-static mp_err service_time(struct mp_stream *s, struct mp_upreq *u, struct mp_resp_head *h)
-{
-    uint64_t ms = (mp_loop_now_ns(s->cw->w.loop) - u->sent_ns) / 1000000;
-    char text[24];
-    size_t n = 0;
-    do {
-        text[sizeof(text) - ++n] = (char)('0' + ms % 10);
-        ms /= 10;
-    } while (ms > 0);
-    return mp_hdrs_set_copy(&h->hdrs, mp_hdr_id_name(MP_HDR_X_ENVOY_UPSTREAM_SERVICE_TIME),
-                            mp_str(text + sizeof(text) - n, n));
-}
-
 static void up_on_headers(struct mp_upreq *u, struct mp_resp_head *h, bool end)
 {
     struct mp_filter *f = filter_of(u);
@@ -243,7 +239,8 @@ static void up_on_headers(struct mp_upreq *u, struct mp_resp_head *h, bool end)
     s->upstream_first_ns = mp_loop_now_ns(s->cw->w.loop);
     if (envoy_headers(f)) {
         h->hdrs.max = UINT16_MAX;
-        if (mp_is_err(service_time(s, u, h))) {
+        uint64_t ms = (mp_loop_now_ns(s->cw->w.loop) - u->sent_ns) / 1000000;
+        if (mp_is_err(set_number(s, &h->hdrs, MP_HDR_X_ENVOY_UPSTREAM_SERVICE_TIME, ms))) {
             mp_filter_fail(f, 502, MP_FLAG_UPSTREAM_PROTOCOL, MP_STR(""),
                            "upstream_response_headers_too_large");
             return;
