@@ -142,12 +142,15 @@ class Build:
         return result
 
     def tests(self, part):
-        """Tests whose program lies in tests/<part>/ of the build folder, as meson lists them."""
+        """Tests whose program lies in tests/<part>/ of the build folder or of the source, as meson lists them."""
         result = run([MESON, "introspect", "--tests", self.path], 60)
         if not result.ok:
             return []
-        inside = os.path.join(self.path, "tests", part) + os.sep
-        return [t for t in json.loads(result.output) if t["cmd"][0].startswith(inside)]
+        inside = tuple(os.path.join(top, "tests", part) + os.sep for top in (self.path, ROOT))
+        found = [t for t in json.loads(result.output) if t["cmd"][0].startswith(inside)]
+        for test in found:
+            test["workdir"] = test["workdir"] or self.path
+        return found
 
 
 def count_tap(name, result, log, tally):
@@ -208,7 +211,7 @@ def run_tests(tests, stage, prefix=(), env=None, timeout_factor=1.0, jobs=None):
         log = f"{stage}-{test['name']}.log".replace("/", "-").replace(" ", "-")
         timeout = (test["timeout"] if test["timeout"] > 0 else 120) * timeout_factor
         result = run([*prefix, *test["cmd"]], timeout, env={**test["env"], **(env or {})},
-                     cwd=test["workdir"] or ROOT, log=log)
+                     cwd=test["workdir"], log=log)
         count = count_tap if test["protocol"] == "tap" else count_plain
         count(test["name"], result, log, tally)
         if result.timed_out and not tally.failed:
