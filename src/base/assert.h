@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Three grades of "cannot happen". Bytes that came from a peer are never asserted: they get an error.
+/* Three grades of "cannot happen". Bytes that came from a peer are never asserted: they get an
+ * error.
  *
  * MP_ASSERT        always on, cheap, aborts: invariants of our own code. One condition per assert.
  * MP_DEBUG_ASSERT  only with -Ddebug_asserts=true: may walk a structure.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* A queue of bytes in blocks of a worker's pool: unsent output, a body held back by a filter. One thread. Growth
- * is bounded by the users' watermarks, not here.
+/* A queue of bytes in blocks of a worker's pool: unsent output, a body held back by a filter. One
+ * thread. Growth is bounded by the users' watermarks, not here.
  */
 #pragma once
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Keyed 64-bit hash (SipHash-1-3 by J.-P. Aumasson and D. J. Bernstein): safe for tables that a peer
- * fills. One process-wide random key, set before the first use.
+/* Keyed 64-bit hash (SipHash-1-3 by J.-P. Aumasson and D. J. Bernstein): safe for tables that a
+ * peer fills. One process-wide random key, set before the first use.
  */
 #pragma once
 #include <stddef.h>

@@ -65,6 +65,6 @@ static inline void mp_list_splice(struct mp_list *to, struct mp_list *from)
 #define MP_LIST_FOREACH(it, head) \
     for (struct mp_list *it = (head)->next; it != (head); it = it->next)
 /* it itself may be removed in the body. */
-#define MP_LIST_FOREACH_SAFE(it, head)                                                    \
-    for (struct mp_list *it = (head)->next, *it##_next = it->next; it != (head);          \
+#define MP_LIST_FOREACH_SAFE(it, head)                                           \
+    for (struct mp_list *it = (head)->next, *it##_next = it->next; it != (head); \
          it = it##_next, it##_next = it->next)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Structured log: constant event text plus typed fields. Callers at the top of a call chain log once;
- * base, codec, io and conf do not log. Each call site is limited to 10 lines a second (the rest is
- * counted and reported with the next line that passes).
+/* Structured log: constant event text plus typed fields. Callers at the top of a call chain log
+ * once; base, codec, io and conf do not log. Each call site is limited to 10 lines a second (the
+ * rest is counted and reported with the next line that passes).
  *
  * Any thread. The line is formatted into a stack buffer (2 KiB, cut with "...") and given to the
  * sink; the default sink writes to standard error.
@@ -51,14 +51,14 @@ void mp_log_emit(struct mp_log_site *site, enum mp_log_level level, const char *
                  const char *event, const struct mp_kv *kvs, size_t n);
 extern enum mp_log_level mp_log_threshold; /* read with a relaxed load; set with mp_log_set_level */
 
-#define mp_log(lv, event_, ...)                                                                    \
-    do {                                                                                           \
-        if ((lv) >= __atomic_load_n(&mp_log_threshold, __ATOMIC_RELAXED)) {                        \
-            static struct mp_log_site mp_site_;                                                    \
-            const struct mp_kv mp_kvs_[] = {{0}, ##__VA_ARGS__};                                   \
-            mp_log_emit(&mp_site_, (lv), __FILE__, __LINE__, (event_), mp_kvs_ + 1,                \
-                        MP_COUNTOF(mp_kvs_) - 1);                                                  \
-        }                                                                                          \
+#define mp_log(lv, event_, ...)                                                     \
+    do {                                                                            \
+        if ((lv) >= __atomic_load_n(&mp_log_threshold, __ATOMIC_RELAXED)) {         \
+            static struct mp_log_site mp_site_;                                     \
+            const struct mp_kv mp_kvs_[] = {{0}, ##__VA_ARGS__};                    \
+            mp_log_emit(&mp_site_, (lv), __FILE__, __LINE__, (event_), mp_kvs_ + 1, \
+                        MP_COUNTOF(mp_kvs_) - 1);                                   \
+        }                                                                           \
     } while (0)
 
 void mp_log_set_level(enum mp_log_level level);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Hash table from bytes to a pointer, open addressing, for control code and lookup tables built once.
- * Keys are borrowed: they must outlive the entry (usually they lie in the same arena as the value).
- * Readers need no lock once the table is no longer changed.
+/* Hash table from bytes to a pointer, open addressing, for control code and lookup tables built
+ * once. Keys are borrowed: they must outlive the entry (usually they lie in the same arena as the
+ * value). Readers need no lock once the table is no longer changed.
  */
 #pragma once
 #include <stdbool.h>
@@ -11,7 +11,7 @@
 struct mp_map_entry {
     struct mp_str key;
     uint64_t hash;
-    void *value;  /* NULL: free cell */
+    void *value; /* NULL: free cell */
 };
 struct mp_map {
     struct mp_map_entry *cells;

@@ -3,8 +3,8 @@
  * could do better. Everything here is released with free().
  */
 #pragma once
-#include "base/compiler.h"
 #include <stddef.h>
+#include "base/compiler.h"
 
 void *mp_xmalloc(size_t n);
 /* Zeroed; count * size is checked. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "base/rand.h"
-#include <string.h>
 #include <endian.h>
+#include <string.h>
 
 #include "base/assert.h"
 

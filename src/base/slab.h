@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Pool of equal cells for one thread: LIFO, so the cell that comes out is the warmest. Memory is taken
- * from the system in slabs and kept; the high-water mark is bounded by max_cells. Under
+/* Pool of equal cells for one thread: LIFO, so the cell that comes out is the warmest. Memory is
+ * taken from the system in slabs and kept; the high-water mark is bounded by max_cells. Under
  * AddressSanitizer free cells are poisoned.
  */
 #pragma once

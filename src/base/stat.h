@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Counters, gauges and histograms.
  *
- * A *schema* is a constant table of the stats that one kind of object has (an HTTP manager, a cluster,
- * a listener). A *scope* is one such object's set: schema + name + labels, created and found by name in
- * a *store*, reference-counted, kept across configuration generations. Each (scope, worker) owns one
- * lazily allocated dense block of u64, padded as a whole to cache lines; a worker writes only its own
- * block with relaxed stores, readers add the blocks up.
+ * A *schema* is a constant table of the stats that one kind of object has (an HTTP manager, a
+ * cluster, a listener). A *scope* is one such object's set: schema + name + labels, created and
+ * found by name in a *store*, reference-counted, kept across configuration generations. Each
+ * (scope, worker) owns one lazily allocated dense block of u64, padded as a whole to cache lines; a
+ * worker writes only its own block with relaxed stores, readers add the blocks up.
  *
  * Names follow Envoy: "<prefix><scope name>.<stat>", for Prometheus "envoy_<kind>_<stat>" with the
  * scope name as a label.
@@ -23,13 +23,14 @@ struct mp_stat_def {
     const char *name; /* "downstream_rq_total"; dots allowed */
     enum mp_stat_kind kind;
     const char *help; /* one line, for # HELP */
-    /* Optional label split for Prometheus: "downstream_rq_xx" with label envoy_response_code_class="2"
-     * for the stat named downstream_rq_2xx. NULL: prom_name is name. */
+    /* Optional label split for Prometheus: "downstream_rq_xx" with label
+     * envoy_response_code_class="2" for the stat named downstream_rq_2xx. NULL: prom_name is name.
+     */
     const char *prom_name, *label, *label_value;
     /* Histograms only: recorded unit per exported unit; 1000 = recorded in us, exported in ms. */
     uint32_t scale;
-    /* Histograms only: Prometheus' upper bounds, in exported units and ascending, when the usual ones
-     * (times in ms) do not fit. */
+    /* Histograms only: Prometheus' upper bounds, in exported units and ascending, when the usual
+     * ones (times in ms) do not fit. */
     const double *bounds;
     uint32_t n_bounds; /* at most MP_STAT_BOUNDS_MAX */
 };
@@ -48,8 +49,8 @@ struct mp_stat_schema {
     uint32_t n;
 };
 
-/* Histogram of u64 values: 16 linear sub-buckets per power of two (error at most 1/32 with midpoints);
- * powers are allocated when first used. One writer; readers may look at any time. */
+/* Histogram of u64 values: 16 linear sub-buckets per power of two (error at most 1/32 with
+ * midpoints); powers are allocated when first used. One writer; readers may look at any time. */
 #define MP_HIST_SUB_BITS 4
 #define MP_HIST_SUB      (1 << MP_HIST_SUB_BITS)
 #define MP_HIST_POWERS   48 /* values up to 2^51; larger ones count in the last bucket */
@@ -78,15 +79,15 @@ struct mp_stat_store *mp_stat_store_new(uint32_t writers);
 struct mp_stat_store *mp_stat_store_free(struct mp_stat_store *st);
 
 /* Finds or creates; takes a reference. Any control thread (a lock inside). name is copied. */
-struct mp_stat_scope *mp_stat_scope_get(struct mp_stat_store *st, const struct mp_stat_schema *schema,
-                                        struct mp_str name);
+struct mp_stat_scope *mp_stat_scope_get(struct mp_stat_store *st,
+                                        const struct mp_stat_schema *schema, struct mp_str name);
 void mp_stat_scope_ref(struct mp_stat_scope *sc);
 /* The last reference removes the scope from the store. Returns NULL. */
 struct mp_stat_scope *mp_stat_scope_unref(struct mp_stat_scope *sc);
 
 /* The calling writer's block: index by the schema's position. Allocated on first use. */
 struct mp_stat_block {
-    uint64_t *v;            /* counters and gauges; a histogram's cell holds its struct mp_hist * */
+    uint64_t *v; /* counters and gauges; a histogram's cell holds its struct mp_hist * */
     const struct mp_stat_schema *schema;
 };
 const struct mp_stat_block *mp_stat_block(struct mp_stat_scope *sc, uint32_t writer);
@@ -119,8 +120,8 @@ struct mp_stat_view {
     const struct mp_stat_def *def;
     uint32_t index;
     uint64_t value;
-    const struct mp_hist_sum *hist;      /* since start or reset */
-    const struct mp_hist_sum *interval;  /* of the last finished interval (mp_stat_flush) */
+    const struct mp_hist_sum *hist;     /* since start or reset */
+    const struct mp_hist_sum *interval; /* of the last finished interval (mp_stat_flush) */
 };
 void mp_stat_walk(struct mp_stat_store *st, void (*visit)(void *arg, const struct mp_stat_view *v),
                   void *arg);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Bytes with a length. Not NUL-terminated unless a function says so; C strings live at the libc edge. */
+/* Bytes with a length. Not NUL-terminated unless a function says so; C strings live at the libc
+ * edge. */
 #pragma once
 #include <stdarg.h>
 #include <stdbool.h>
@@ -14,8 +15,8 @@ struct mp_str {
     size_t n;
 };
 
-#define MP_STR(lit) ((struct mp_str){(lit), sizeof(lit) - 1})
-#define MP_STR_FMT  "%.*s"
+#define MP_STR(lit)   ((struct mp_str){(lit), sizeof(lit) - 1})
+#define MP_STR_FMT    "%.*s"
 #define MP_STR_ARG(s) (int)(s).n, (s).p ? (s).p : ""
 
 static inline struct mp_str mp_str(const char *p, size_t n)
@@ -42,8 +43,9 @@ ptrdiff_t mp_str_chr(struct mp_str s, char c, size_t from);
 ptrdiff_t mp_str_find(struct mp_str s, struct mp_str needle);
 /* Without leading and trailing SP and HTAB. */
 struct mp_str mp_str_trim(struct mp_str s);
-/* Cuts the part before sep off *rest (or all of it); false when *rest was exhausted before the call.
- * "a," has the parts "a" and ""; "" has one empty part; a NULL pointer has none and marks the end. */
+/* Cuts the part before sep off *rest (or all of it); false when *rest was exhausted before the
+ * call. "a," has the parts "a" and ""; "" has one empty part; a NULL pointer has none and marks the
+ * end. */
 bool mp_str_split(struct mp_str *rest, char sep, struct mp_str *ret_part);
 /* Strict decimal: digits only, no sign, no blank, no overflow. */
 MP_MUST_USE mp_err mp_str_to_u64(struct mp_str s, uint64_t *ret);
@@ -66,8 +68,8 @@ static inline bool mp_utf8_is_unsafe(uint32_t cp)
 size_t mp_json_escape(struct mp_str s, char out[MP_JSON_ESCAPE_MAX], size_t *ret_n);
 
 /* Growable text for control code (configuration, admin pages, logs): never on the request path.
- * The maximum is given at init; past it the text is cut and overflow is set, so a caller checks once
- * at the end. Always NUL-terminated.
+ * The maximum is given at init; past it the text is cut and overflow is set, so a caller checks
+ * once at the end. Always NUL-terminated.
  */
 struct mp_sb {
     char *p;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Hierarchical timer wheel, milliseconds, for one thread (Varghese and Lauck 1987). Made for timers
- * that are set often and seldom fire: moving a deadline later is one store; the entry is re-inserted
- * when its old slot comes up. A timer never fires early; it fires at most one tick (1 ms) late
- * plus the time the loop was busy.
+ * that are set often and seldom fire: moving a deadline later is one store; the entry is
+ * re-inserted when its old slot comes up. A timer never fires early; it fires at most one tick (1
+ * ms) late plus the time the loop was busy.
  */
 #pragma once
 #include <stdbool.h>
@@ -10,11 +10,11 @@
 #include "base/list.h"
 
 struct mp_timer {
-    struct mp_list link;                 /* self-linked when idle */
-    uint64_t at_ms;                      /* when it is due; 0: not set */
-    uint64_t slot_ms;                    /* where it lies in the wheel; <= at_ms, or the next slot
-                                          * to run when at_ms was past already */
-    void (*fire)(struct mp_timer *t);    /* the timer is unset before the call; may set it again */
+    struct mp_list link;              /* self-linked when idle */
+    uint64_t at_ms;                   /* when it is due; 0: not set */
+    uint64_t slot_ms;                 /* where it lies in the wheel; <= at_ms, or the next slot
+                                       * to run when at_ms was past already */
+    void (*fire)(struct mp_timer *t); /* the timer is unset before the call; may set it again */
 };
 _Static_assert(sizeof(struct mp_timer) == 40, "kept small: every idle connection has one");
 
@@ -44,8 +44,8 @@ static inline void mp_wheel_set(struct mp_wheel *w, struct mp_timer *t, uint64_t
     }
     mp_wheel_set_slow(w, t, at_ms);
 }
-/* Unsets without unlinking (cheap; the entry falls out when its slot comes up). The memory must stay
- * valid until then: use mp_wheel_remove before freeing. */
+/* Unsets without unlinking (cheap; the entry falls out when its slot comes up). The memory must
+ * stay valid until then: use mp_wheel_remove before freeing. */
 static inline void mp_timer_unset(struct mp_timer *t)
 {
     t->at_ms = 0;
@@ -55,9 +55,9 @@ static inline bool mp_timer_is_set(const struct mp_timer *t)
     return t->at_ms != 0;
 }
 void mp_wheel_remove(struct mp_wheel *w, struct mp_timer *t);
-/* Fires everything due at or before now_ms, in order of slots. Callbacks may set, unset and remove any
- * timer; what they set to a time already past fires at now_ms, or with the next advance. Not to be
- * called from a callback. */
+/* Fires everything due at or before now_ms, in order of slots. Callbacks may set, unset and remove
+ * any timer; what they set to a time already past fires at now_ms, or with the next advance. Not to
+ * be called from a callback. */
 void mp_wheel_advance(struct mp_wheel *w, uint64_t now_ms);
 /* Milliseconds, counted from the wheel's now_ms, until the wheel must be advanced again, at most
  * max_ms; may be earlier than the next deadline (cascades), never later. */

@@ -23,7 +23,7 @@ struct mp_h1_head_out {
     bool write_length_zero; /* MP_BODY_NONE: write "content-length: 0" (or content_length, for HEAD)
                              */
     enum mp_h1_conn conn;
-    struct mp_str upgrade; /* for MP_H1_CONN_UPGRADE */
+    struct mp_str upgrade;      /* for MP_H1_CONN_UPGRADE */
     const struct mp_hdrs *hdrs; /* NULL: no fields but our own */
 };
 /* Upper bound of the bytes that the head takes. */

@@ -20,17 +20,17 @@
 
 /* Beside RFC 3986 pchar and '/': what browsers send unescaped in paths. None of it has a meaning
  * that a proxy and an upstream could read differently. */
-#define IS_LOOSE(c)                                                                       \
-    ((c) == ':' || (c) == '@' || (c) == '/' || (c) == '[' || (c) == ']' || (c) == '^' ||  \
+#define IS_LOOSE(c)                                                                      \
+    ((c) == ':' || (c) == '@' || (c) == '/' || (c) == '[' || (c) == ']' || (c) == '^' || \
      (c) == '{' || (c) == '|' || (c) == '}')
 
-#define BITS(c)                                                                                 \
-    ((IS_TCHAR(c) ? MP_C_TCHAR : 0) |                                                           \
-     ((c) == '\t' || ((c) >= 0x20 && (c) != 0x7f) ? MP_C_VALUE : 0) |                           \
-     ((c) > 0x20 && (c) < 0x7f && (c) != '#' ? MP_C_TARGET : 0) |                               \
-     (IS_UNRESERVED(c) || IS_SUB_DELIM(c) || IS_LOOSE(c) ? MP_C_PATH : 0) |                     \
-     (IS_UNRESERVED(c) ? MP_C_UNRESERVED : 0) |                                                 \
-     (IS_UNRESERVED(c) || IS_SUB_DELIM(c) ? MP_C_REGNAME : 0) | (IS_HEX(c) ? MP_C_HEX : 0) |    \
+#define BITS(c)                                                                              \
+    ((IS_TCHAR(c) ? MP_C_TCHAR : 0) |                                                        \
+     ((c) == '\t' || ((c) >= 0x20 && (c) != 0x7f) ? MP_C_VALUE : 0) |                        \
+     ((c) > 0x20 && (c) < 0x7f && (c) != '#' ? MP_C_TARGET : 0) |                            \
+     (IS_UNRESERVED(c) || IS_SUB_DELIM(c) || IS_LOOSE(c) ? MP_C_PATH : 0) |                  \
+     (IS_UNRESERVED(c) ? MP_C_UNRESERVED : 0) |                                              \
+     (IS_UNRESERVED(c) || IS_SUB_DELIM(c) ? MP_C_REGNAME : 0) | (IS_HEX(c) ? MP_C_HEX : 0) | \
      (IS_DIGIT(c) ? MP_C_DIGIT : 0))
 #define LOWER(c) (IS_TCHAR(c) ? (c) + (IS_UPPER(c) ? 0x20 : 0) : 0)
 

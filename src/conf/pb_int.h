@@ -41,7 +41,8 @@ const ProtobufCFieldDescriptor *mp_pb_find_field(const ProtobufCMessageDescripto
  * be NULL then. */
 bool mp_pb_is_known_field(const ProtobufCMessageDescriptor *d, struct mp_str name, uint32_t number,
                           const char **ret_name);
-/* Fields that --allow-unsupported does not drop: without them the proxy would do something dangerous. */
+/* Fields that --allow-unsupported does not drop: without them the proxy would do something
+ * dangerous. */
 bool mp_pb_is_vital_field(const char *name);
 /* Values never shown. */
 bool mp_pb_is_secret(const ProtobufCMessageDescriptor *d, const ProtobufCFieldDescriptor *f);

@@ -459,9 +459,11 @@ static bool unknown_field(struct reader *r, const frame *f, const struct mp_yaml
     }
     if (mp_pb_is_known_field(d, key->text, 0, &name)) {
         if (mp_pb_is_vital_field(name)) {
-            return report(r, &at, key->line, "TLS is not supported yet: remove it only where plain text is meant",
-                          "field \"%s\" of %s is not supported, and going on without it would speak plain text", name,
-                          d->name);
+            return report(r, &at, key->line,
+                          "TLS is not supported yet: remove it only where plain text is meant",
+                          "field \"%s\" of %s is not supported, and going on without it would "
+                          "speak plain text",
+                          name, d->name);
         }
         return unsupported(r, &at, key->line, cure, "field \"%s\" of %s is not supported", name,
                            d->name);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "io/addr.h"
-#include "base/hash.h"
 #include <arpa/inet.h>
 #include <stdio.h>
+#include "base/hash.h"
 
 #define IP4_BITS    32
 #define IP6_BITS    128

@@ -10,13 +10,13 @@
  * without an owner.
  */
 #include "io/dns_ares.h"
-#include "base/assert.h"
-#include "io/loop_epoll.h"
 #include <ares.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
+#include "base/assert.h"
+#include "io/loop_epoll.h"
 
 #define DNS_MAGIC          0x646e7321u
 #define DNS_PORT           53

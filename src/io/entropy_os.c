@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "base/assert.h"
-#include "io/entropy.h"
 #include <errno.h>
 #include <sys/random.h>
 #include <sys/types.h>
+#include "base/assert.h"
+#include "io/entropy.h"
 
 void mp_entropy(void *out, size_t n)
 {

@@ -10,9 +10,9 @@
  *
  * For the same safety a level-triggered descriptor (a listening socket, which workers may share by
  * duplicates) is removed from epoll explicitly before close. A connection is not: its open file has
- * no other holder, so close removes it. That saves a system call a connection and rests on this rule:
- * no descriptor of mp_io_open is duplicated, and nothing is forked while there are any (the broker is
- * forked at start; descriptors are close-on-exec).
+ * no other holder, so close removes it. That saves a system call a connection and rests on this
+ * rule: no descriptor of mp_io_open is duplicated, and nothing is forked while there are any (the
+ * broker is forked at start; descriptors are close-on-exec).
  *
  * Waking. The word "wake" is AWAKE, ASLEEP or PENDING. A thread that wakes the loop writes to the
  * eventfd only when it finds ASLEEP, so a busy loop is woken without any system call: it looks at
@@ -20,8 +20,6 @@
  * edge.
  */
 #include "io/loop_epoll.h"
-#include "base/assert.h"
-#include "io/loop.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +27,8 @@
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
+#include "base/assert.h"
+#include "io/loop.h"
 
 #define LOOP_MAGIC      0x6c6f6f70u
 #define BATCH           256

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Messages between threads: many senders, one receiver (the owner of the loop). The only way, beside the
- * publication of a snapshot, in which threads meet. Messages of one sender arrive in order.
+/* Messages between threads: many senders, one receiver (the owner of the loop). The only way,
+ * beside the publication of a snapshot, in which threads meet. Messages of one sender arrive in
+ * order.
  */
 #pragma once
 #include "io/loop.h"
@@ -19,5 +20,6 @@ struct mp_mailbox {
 void mp_mailbox_init(struct mp_mailbox *mb, struct mp_loop *loop, void *receiver);
 /* Any thread. m must stay valid until delivered. */
 void mp_mailbox_post(struct mp_mailbox *mb, struct mp_msg *m);
-/* Delivers everything that has arrived; called by the loop, and once more before the loop is freed. */
+/* Delivers everything that has arrived; called by the loop, and once more before the loop is freed.
+ */
 void mp_mailbox_drain(struct mp_mailbox *mb);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Stream sockets, non-blocking. Thin over the kernel; the simulation implements the same calls in memory.
- * Calls return >= 0 or a negative errno (-EAGAIN, -ECONNRESET, ...); EINTR never comes out.
+/* Stream sockets, non-blocking. Thin over the kernel; the simulation implements the same calls in
+ * memory. Calls return >= 0 or a negative errno (-EAGAIN, -ECONNRESET, ...); EINTR never comes out.
  */
 #pragma once
 #include <stdbool.h>
@@ -17,22 +17,25 @@ struct mp_keepalive {
 };
 
 struct mp_listen_opts {
-    uint32_t backlog;   /* 0: 4096 */
-    bool reuse_port;    /* one socket per worker */
+    uint32_t backlog; /* 0: 4096 */
+    bool reuse_port;  /* one socket per worker */
     bool ip6_only;
     bool freebind;
     bool defer_accept;  /* wake on first bytes */
-    uint32_t unix_mode; /* permissions of a Unix socket file; 0: 0660. A stale file (nobody listens) is removed */
+    uint32_t unix_mode; /* permissions of a Unix socket file; 0: 0660. A stale file (nobody listens)
+                           is removed */
 };
 /* Creates, binds and listens. Returns the descriptor or a negative errno. */
-int mp_sock_listen(struct mp_loop *l, const struct mp_addr *addr, const struct mp_listen_opts *opts);
-/* The bound address (port 0 resolved). An address of a Unix socket comes back with an empty path, here and from
- * accept: nobody owns its bytes. IPv4 over a dual-stack socket comes back as IPv4. */
+int mp_sock_listen(struct mp_loop *l, const struct mp_addr *addr,
+                   const struct mp_listen_opts *opts);
+/* The bound address (port 0 resolved). An address of a Unix socket comes back with an empty path,
+ * here and from accept: nobody owns its bytes. IPv4 over a dual-stack socket comes back as IPv4. */
 int mp_sock_local_addr(struct mp_loop *l, int fd, struct mp_addr *ret);
-/* New descriptor, TCP_NODELAY set, or a negative errno. -EMFILE and -ENFILE are for the caller to handle. */
+/* New descriptor, TCP_NODELAY set, or a negative errno. -EMFILE and -ENFILE are for the caller to
+ * handle. */
 int mp_sock_accept(struct mp_loop *l, int fd, struct mp_addr *ret_peer);
-/* Starts connecting; the descriptor (TCP_NODELAY set) becomes writable when done: then mp_sock_connect_result.
- * source may be NULL. */
+/* Starts connecting; the descriptor (TCP_NODELAY set) becomes writable when done: then
+ * mp_sock_connect_result. source may be NULL. */
 int mp_sock_connect(struct mp_loop *l, const struct mp_addr *to, const struct mp_addr *source);
 /* 0, or the negative errno of the finished connect. */
 int mp_sock_connect_result(struct mp_loop *l, int fd);

@@ -4,7 +4,6 @@
  * TCP_NODELAY is set on the listening socket: Linux hands it on to accepted sockets, which saves a
  * system call for every connection (tests/unit/io/test_sock.c checks that it does).
  */
-#include "io/sock.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -12,10 +11,11 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "io/sock.h"
 
 #define BACKLOG_DEFAULT      4096
 #define UNIX_MODE_DEFAULT    0660
@@ -298,8 +298,8 @@ int mp_sock_keepalive(struct mp_loop *l, int fd, const struct mp_keepalive *ka)
     return r;
 }
 
-/* Raw system calls: in a program with threads, libc's wrappers pay for cancellation points that we have no use for
- * (2 % of a proxied request). */
+/* Raw system calls: in a program with threads, libc's wrappers pay for cancellation points that we
+ * have no use for (2 % of a proxied request). */
 ssize_t mp_sock_recv(struct mp_loop *l, int fd, void *buf, size_t n)
 {
     (void)l;

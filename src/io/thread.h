@@ -6,7 +6,8 @@
 #include "base/err.h"
 
 struct mp_thread;
-/* Starts fn(arg) under the given name (15 bytes at most); cpu < 0: not pinned. All signals are blocked in it. */
+/* Starts fn(arg) under the given name (15 bytes at most); cpu < 0: not pinned. All signals are
+ * blocked in it. */
 MP_MUST_USE mp_err mp_thread_start(const char *name, int cpu, void (*fn)(void *arg), void *arg,
                                    struct mp_thread **ret);
 void mp_thread_join(struct mp_thread *t);

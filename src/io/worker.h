@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* What one thread has of its own; passed as an argument, never found through thread-local storage, so that
- * the simulation can run many workers in one thread.
+/* What one thread has of its own; passed as an argument, never found through thread-local storage,
+ * so that the simulation can run many workers in one thread.
  */
 #pragma once
 #include "base/rand.h"

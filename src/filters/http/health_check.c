@@ -28,7 +28,8 @@ static enum mp_verdict on_request_headers(struct mp_filter *f, struct mp_req_hea
     return mp_filter_reply(f, 200, NULL, MP_STR(""), "health_check_ok");
 }
 
-static mp_err parse(const ProtobufCMessage *m, struct mp_arena *arena, const struct mp_conf_where *w, void **ret)
+static mp_err parse(const ProtobufCMessage *m, struct mp_arena *arena,
+                    const struct mp_conf_where *w, void **ret)
 {
     const Envoy__Extensions__Filters__Http__HealthCheck__V3__HealthCheck *hc = (const void *)m;
     struct health_check *c = mp_arena_zalloc(arena, sizeof(*c));
@@ -45,7 +46,8 @@ static mp_err parse(const ProtobufCMessage *m, struct mp_arena *arena, const str
     c->n_headers = (uint32_t)hc->n_headers;
     for (uint32_t i = 0; i < c->n_headers; i++) {
         if (c->headers[i].kind == MP_MATCH_REGEX) {
-            return mp_conf_error(w, MP_E_UNSUPPORTED, "headers", "use exact, prefix, suffix or contains",
+            return mp_conf_error(w, MP_E_UNSUPPORTED, "headers",
+                                 "use exact, prefix, suffix or contains",
                                  "regular expressions are not supported in health_check");
         }
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Answers health checks of load balancers in front of the proxy: 200 while it serves, 503 while it drains. */
+/* Answers health checks of load balancers in front of the proxy: 200 while it serves, 503 while it
+ * drains. */
 #pragma once
 #include "conf/registry.h"
 

@@ -120,8 +120,8 @@ static bool goes(const char *path, const char *expected)
     const struct mp_route *r = find("a.test", path);
     struct mp_str got = r != NULL ? r->conf->name : MP_STR("");
     if (!mp_str_eq(got, S(expected))) {
-        printf("# " MP_STR_FMT " goes to \"" MP_STR_FMT "\", expected \"%s\"\n", MP_STR_ARG(S(path)),
-               MP_STR_ARG(got), expected);
+        printf("# " MP_STR_FMT " goes to \"" MP_STR_FMT "\", expected \"%s\"\n",
+               MP_STR_ARG(S(path)), MP_STR_ARG(got), expected);
     }
     return mp_str_eq(got, S(expected));
 }
@@ -130,8 +130,8 @@ static bool host_goes(const char *host, const char *expected)
     const struct mp_route *r = find(host, "/");
     struct mp_str got = r != NULL ? mp_route_vhost_name(r) : MP_STR("");
     if (!mp_str_eq(got, S(expected))) {
-        printf("# " MP_STR_FMT " goes to \"" MP_STR_FMT "\", expected \"%s\"\n", MP_STR_ARG(S(host)),
-               MP_STR_ARG(got), expected);
+        printf("# " MP_STR_FMT " goes to \"" MP_STR_FMT "\", expected \"%s\"\n",
+               MP_STR_ARG(S(host)), MP_STR_ARG(got), expected);
     }
     return mp_str_eq(got, S(expected));
 }

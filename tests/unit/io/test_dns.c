@@ -13,16 +13,16 @@
  *   junk.test     bytes that are no message
  *   neg.test      A with a TTL above 2^31
  */
-#include "io/dns.h"
-#include "io/dns_ares.h"
-#include "t.h"
-#include "unit/io/util.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "io/dns.h"
+#include "io/dns_ares.h"
+#include "t.h"
+#include "unit/io/util.h"
 
 enum { TYPE_A = 1, TYPE_CNAME = 5, TYPE_AAAA = 28, BIG = 200 };
 
@@ -456,7 +456,8 @@ static void resolve_from_callback(void)
 
 static void many_at_once(void)
 {
-    /* Two datagrams each: more would overflow the name server's socket buffer while nobody reads it. */
+    /* Two datagrams each: more would overflow the name server's socket buffer while nobody reads
+     * it. */
     enum { N = 100 };
     static struct result r[N];
     for (int i = 0; i < N; i++) {

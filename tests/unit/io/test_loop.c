@@ -1,9 +1,4 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "io/loop.h"
-#include "io/sock.h"
-#include "io/loop_epoll.h"
-#include "t.h"
-#include "unit/io/util.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -12,6 +7,11 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "io/loop.h"
+#include "io/loop_epoll.h"
+#include "io/sock.h"
+#include "t.h"
+#include "unit/io/util.h"
 
 /* One end in the loop, the other in the test's hand. */
 struct end {
@@ -248,7 +248,8 @@ static void reopen_in_batch(void)
     mp_loop_free(l);
 }
 
-/* Workers share listening sockets through duplicates: closing one registration must silence it all the same. */
+/* Workers share listening sockets through duplicates: closing one registration must silence it all
+ * the same. */
 static void close_listener_with_duplicate(void)
 {
     struct mp_loop *l = mp_loop_new();

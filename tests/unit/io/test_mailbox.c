@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include <time.h>
 #include "io/mailbox.h"
 #include "io/thread.h"
 #include "t.h"
 #include "unit/io/util.h"
-#include <time.h>
 
 enum { SENDERS = 4, MESSAGES = 100000 };
 

@@ -1,12 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Files, threads, signals, entropy and the worker. */
-#include "io/entropy.h"
-#include "io/open.h"
-#include "io/signal.h"
-#include "io/thread.h"
-#include "io/worker.h"
-#include "t.h"
-#include "unit/io/util.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -14,6 +7,13 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "io/entropy.h"
+#include "io/open.h"
+#include "io/signal.h"
+#include "io/thread.h"
+#include "io/worker.h"
+#include "t.h"
+#include "unit/io/util.h"
 
 static char dir[] = "/tmp/mp-test-os-XXXXXX";
 static char path[64];

@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "io/sock.h"
-#include "t.h"
-#include "unit/io/util.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -9,6 +6,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "io/sock.h"
+#include "t.h"
+#include "unit/io/util.h"
 
 static struct mp_loop *loop;
 static char dir[] = "/tmp/mp-test-sock-XXXXXX";

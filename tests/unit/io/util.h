@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Helpers of the io tests. */
 #pragma once
+#include <stdbool.h>
 #include "io/addr.h"
 #include "io/loop.h"
 #include "io/sock.h"
-#include <stdbool.h>
 
 /* Turns the loop until the condition holds; gives up after 10 s. */
 #define RUN_UNTIL(l, c)                                         \
