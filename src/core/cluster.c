@@ -64,7 +64,7 @@ void mp_host_maybe_free(struct mp_host_local *h)
 static void host_remove(struct mp_host_local *h)
 {
     h->removed = true;
-    mp_host_fail_pending(h);
+    mp_host_move_pending(h);
     mp_host_close_unused(h);
     mp_host_maybe_free(h);
 }

@@ -89,7 +89,8 @@ void mp_cluster_give_request(struct mp_cluster_local *c);
 void mp_host_maybe_free(struct mp_host_local *h);
 
 /* pool.c */
-void mp_host_fail_pending(struct mp_host_local *h);
+/* The host goes: what waits for it goes to others of the cluster, or fails when there are none. */
+void mp_host_move_pending(struct mp_host_local *h);
 /* Closes idle connections and those that are still being made. */
 void mp_host_close_unused(struct mp_host_local *h);
 void mp_host_close_all(struct mp_host_local *h);

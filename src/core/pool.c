@@ -167,13 +167,6 @@ static void serve_pending(struct mp_host_local *h)
     }
 }
 
-void mp_host_fail_pending(struct mp_host_local *h)
-{
-    while (!mp_list_empty(&h->pending)) {
-        fail_first_pending(h, MP_UP_NO_HOST, "no_healthy_upstream");
-    }
-}
-
 void mp_host_close_unused(struct mp_host_local *h)
 {
     while (!mp_list_empty(&h->idle)) {
@@ -236,6 +229,27 @@ static void attach(struct mp_upconn *uc, struct mp_upreq *u)
         u->ops->on_host(u, uc->host->text, uc->host->hostname);
     }
     mp_h1_client_send_head(u);
+}
+
+void mp_host_move_pending(struct mp_host_local *h)
+{
+    while (!mp_list_empty(&h->pending)) {
+        struct mp_upreq *u = MP_CONTAINER_OF(h->pending.next, struct mp_upreq, link);
+        struct mp_host_local *to = mp_cluster_pick(h->cluster);
+        leave_pending(u);
+        if (to == NULL) {
+            mp_upreq_finish(u, MP_UP_NO_HOST, "no_healthy_upstream");
+            continue;
+        }
+        u->host = to;
+        if (!u->retried && !mp_list_empty(&to->idle)) {
+            u->reused_conn = true;
+            attach(MP_CONTAINER_OF(to->idle.next, struct mp_upconn, link), u);
+            continue;
+        }
+        enqueue(u);
+        serve_pending(to);
+    }
 }
 
 void mp_upconn_on_connected(struct mp_upconn *uc, int err)

@@ -2,6 +2,7 @@
 """Corners of the HTTP/1 data path where a request could hang, be lost or be mixed up: lost wake-ups of edge-triggered
 descriptors, limits at the moment of a retry, ends that come while nobody looks."""
 import signal
+import socket
 import threading
 import time
 
@@ -9,6 +10,7 @@ import pytest
 
 from harness import config
 from harness.wire import Client, head, reply
+from test_dns import by_name, resolver
 
 CHUNKED = head("HTTP/1.1 200 OK", [("transfer-encoding", "chunked")])
 
@@ -233,3 +235,58 @@ def test_head_larger_than_one_read(make):
         r = c.get(headers=[("X-A", "v" * 60000), ("X-B", "v" * 60000)])
         assert r.status == 431 and r.get("connection") == "close"
         c.expect_close()
+
+
+def test_requests_that_wait_for_a_host_that_goes_are_served_by_another(make):
+    """Its connections never come up (the accept queue is full), then its name stands for another."""
+    o = make.origin()
+    full = socket.socket()
+    fillers = []
+    full.bind(("127.0.0.2", o.port))
+    full.listen(0)
+    for _ in range(3):
+        fillers.append(socket.socket())
+        fillers[-1].setblocking(False)
+        fillers[-1].connect_ex(full.getsockname())
+    ns = make.name_server({"app.internal": ["127.0.0.2"]})
+    p = make.proxy(clusters={"main": by_name("app.internal", o.port, dns_refresh_rate="0.2s", connect_timeout="10s",
+                                             **resolver(ns))})
+    with p.connect() as c:
+        c.ask()
+        p.wait_stat("cluster.main.upstream_rq_pending_active", 1)
+        ns.table["app.internal"] = ["127.0.0.1"]
+        assert c.response().status == 200
+    p.wait_stat("cluster.main.upstream_rq_pending_active", 0)
+    for s in fillers + [full]:
+        s.close()
+
+
+@pytest.mark.parametrize("match", [{"prefix": "/"}, {"safe_regex": {"regex": ".*"}}])
+@pytest.mark.parametrize("direct", [False, True])
+def test_connect_reaches_nobody(make, match, direct):
+    o = make.origin()
+    route = {"match": match, "direct_response": {"status": 200}} if direct else config.to("main", match=match)
+    p = make.proxy(o, routes=[route])
+    with p.connect() as c:
+        c.send(b"CONNECT host:80 HTTP/1.1\r\nHost: host:80\r\n\r\n")
+        assert c.reader.response_head("CONNECT").status == 404
+    assert o.conns == []
+
+
+@pytest.mark.parametrize("headers", [[], [("Connection", "close")]])
+def test_slow_reader_of_a_response_that_the_upstream_has_finished(make, headers):
+    """What waits in the proxy goes out for as long as the client goes on reading."""
+    size = 12 << 20
+    o = make.origin(lambda _: reply(200, b"x" * size))
+    p = make.proxy(o, hcm={"stream_idle_timeout": "1s"}, route={"timeout": "0s"},
+                   listener={"per_connection_buffer_limit_bytes": 32 << 20})
+    with p.connect(rcvbuf=65536) as c:
+        c.ask(headers=headers)
+        c.reader.response_head()
+        p.wait_stat("cluster.main.upstream_rq_active", 0)
+        got = len(c.reader.buf)
+        while got < size:
+            n = len(c.sock.recv(65536))
+            assert n > 0, "cut after %d bytes" % got
+            got += n
+            time.sleep(0.015)
