@@ -39,11 +39,13 @@ static void set_timer(struct mp_conn *c, uint64_t at_ms)
     mp_wheel_set(mp_loop_wheel(c->cw->w.loop), &c->timer, at_ms);
 }
 
-/* Between requests. A response that the client does not take counts as a stream, not as idleness. */
+/* Between requests, or after the last one. A response that the client does not take counts as a stream, not as
+ * idleness, and each time the client takes some of it the time begins again. */
 static void arm_idle(struct mp_conn *c)
 {
     const struct mp_conf_http *hc = conf_of(c);
-    uint64_t ms = c->ch.q.n > 0 ? hc->stream_idle_timeout_ms : hc->idle_timeout_ms;
+    bool unread = c->ch.q.n > 0 && hc->stream_idle_timeout_ms > 0;
+    uint64_t ms = unread ? hc->stream_idle_timeout_ms : hc->idle_timeout_ms;
     set_timer(c, ms > 0 ? mp_cw_now_ms(c->cw) + ms : 0);
 }
 
@@ -77,9 +79,7 @@ static void close_after_output(struct mp_conn *c)
         finish_close(c);
         return;
     }
-    /* A client that does not read its last response is given the stream's idle time. */
-    uint64_t ms = conf_of(c)->stream_idle_timeout_ms;
-    set_timer(c, ms > 0 ? mp_cw_now_ms(c->cw) + ms : 0);
+    arm_idle(c);
 }
 
 void mp_conn_drain(struct mp_conn *c)
@@ -575,6 +575,9 @@ void mp_h1_server_on_ready(struct mp_io *io, unsigned events)
         } else if (c->stream != NULL && mp_chan_backlog(&c->ch) < c->stream->http->buffer_limit / 2 + 1) {
             mp_stream_on_writable(c->stream);
         } else if (c->stream == NULL) {
+            if (!c->head_wait) {
+                arm_idle(c);
+            }
             next_request(c);
         }
     }
