@@ -6,6 +6,8 @@ by byte; afterwards nothing may be left behind: gauges at 0, memory back, no des
 """
 import os
 import random
+import re
+import signal
 import socket
 import threading
 import time
@@ -17,7 +19,7 @@ from harness.wire import Closed, Late, Reader, WireError, abort, chunk, head, re
 from harness.wire import until as wire_until
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
-SECONDS = float(os.environ.get("CHAOS_S", "4"))
+SECONDS = float(os.environ.get("CHAOS_S", "3"))
 WORKERS = int(os.environ.get("CHAOS_WORKERS", "2"))
 CLIENTS, IO_S = 12, 8.0
 
@@ -300,6 +302,24 @@ def flood(run, rng):
             abort(s)
 
 
+def reload_often(run):
+    """Other limits, another name for the cluster, and back, while everything goes on."""
+    with open(run.proxy.file, encoding="utf-8") as f:
+        first = f.read()
+    texts = [first.replace("connect_timeout: 1s", "connect_timeout: 2s"), re.sub(r"\bmain\b", "other", first), first]
+    n = 0
+    while time.monotonic() < run.stop_at:
+        time.sleep(0.3)
+        with open(run.proxy.file, "w", encoding="utf-8") as f:
+            f.write(texts[n % 3])
+        run.proxy.signal(signal.SIGHUP)
+        run.note("reload")
+        n += 1
+    with open(run.proxy.file, "w", encoding="utf-8") as f:
+        f.write(first)
+    run.proxy.signal(signal.SIGHUP)
+
+
 KINDS = (by_the_rules,) * 8 + (told,) * 4 + (abandon,) * 4 + (junk,) * 2 + (flood,)
 
 
@@ -324,7 +344,8 @@ def gauges(stats):
 
 
 @pytest.mark.bounded(max(60, int(SECONDS * 3)))
-def test_chaos(make):
+@pytest.mark.parametrize("reloads", [False, True])
+def test_chaos(make, reloads):
     o = make.origin(handler=origin_script, timeout=IO_S)
     p = make.proxy(o, concurrency=WORKERS, route={"timeout": "3s"},
                    hcm={"stream_idle_timeout": "3s", "request_headers_timeout": "1s", "delayed_close_timeout": "0.2s",
@@ -336,6 +357,8 @@ def test_chaos(make):
     fds, before = p.fds(), p.memory_kb()
     run = Run(p)
     threads = [threading.Thread(target=client, args=(run, i), daemon=True) for i in range(CLIENTS)]
+    if reloads:
+        threads.append(threading.Thread(target=reload_often, args=(run,), daemon=True))
     for t in threads:
         t.start()
     for t in threads:
