@@ -22,6 +22,7 @@ struct mp_conn {
     bool idle;          /* no request under way, not even a part of a head */
     bool head_wait;     /* the timer is the deadline of a head under way */
     bool keep_alive;    /* of the current request */
+    bool asked_to_keep; /* the client did not say that the current request is its last */
     uint8_t minor;      /* of the current request */
     uint8_t body;       /* enum mp_body_kind of the current request */
     struct mp_core_worker *cw;

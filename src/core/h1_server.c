@@ -2,9 +2,9 @@
 /* HTTP/1 towards clients: bytes -> stream events, response calls -> bytes. One stream at a time; pipelined requests wait
  * in the kernel or in the connection's kept input.
  *
- * Closing: a connection whose last response is out is closed at once when the request was read whole and nothing waits
- * unread; otherwise it lingers (shut down for writing, reading and dropping) so that the response is not
- * destroyed by a reset (RFC 9112 9.6).
+ * Closing: a connection whose last response is out is closed at once when the client has said that it would send no
+ * further request, the request was read whole and nothing waits unread; otherwise it lingers (shut down for writing,
+ * reading and dropping) so that the response is not destroyed by a reset (RFC 9112 9.6).
  */
 #include <errno.h>
 #include <string.h>
@@ -55,7 +55,10 @@ static void arm_idle(struct mp_conn *c)
 static void finish_close(struct mp_conn *c)
 {
     bool unread = c->in_n > 0 || c->ch.readable || (c->stream == NULL && c->body != MP_BODY_NONE);
-    if (c->ch.failed || c->ch.fin || !unread || conf_of(c)->delayed_close_timeout_ms == 0) {
+    /* It is we who end the connection after this response: a request that was pipelined behind it may be on its way,
+     * and would be answered by a reset that overtakes the response in the client's system. */
+    bool coming = c->asked_to_keep && !c->idle;
+    if (c->ch.failed || c->ch.fin || (!unread && !coming) || conf_of(c)->delayed_close_timeout_ms == 0) {
         mp_conn_close(c);
         return;
     }
@@ -213,7 +216,7 @@ static size_t begin_request(struct mp_conn *c, char *buf, const struct mp_h1_req
         mp_chunk_dec_init(&c->dec);
         c->scanned = 0;
     }
-    c->keep_alive = r->keep_alive;
+    c->keep_alive = c->asked_to_keep = r->keep_alive;
     struct mp_stream *s = mp_stream_new(cw, c, &mp_h1_server_codec, c->lst->http);
     if (s == NULL || (c->stream = s, !fill_request(s, r, cw->fields, buf))) {
         mp_stat_inc(c->stats, MP_ST_HTTP_RQ_OVERLOAD);
