@@ -11,9 +11,11 @@
 #include "filters/registry.h"
 #include "sim_subject.h"
 
-#define WORKERS        2
-#define FRONT          10000
-#define DRAIN_MS       5000
+#define WORKERS 2
+#define FRONT   10000
+/* A client that has gone after a whole request looks half-closed: its request goes on waiting for a
+ * connection. So this is longer than the slowest failure to connect (127 s, sim_connect.c). */
+#define DRAIN_MS       150000
 #define RELOAD_FROM_MS 100 /* the first names have been resolved */
 #define RELOADS        2   /* at most, at seeded times while streams are under way */
 
