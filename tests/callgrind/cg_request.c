@@ -166,6 +166,14 @@ static void one_request(void)
     (void)mp_sim_run_until(never, NULL, 1); /* the end of the turn */
 }
 
+/* What comes round only now and then (timers, pools) has its share too. */
+static void many_requests(void)
+{
+    for (int i = 0; i < 1000; i++) {
+        one_request();
+    }
+}
+
 static void set_request(const char *head, size_t body)
 {
     size_t n = strlen(head);
@@ -197,6 +205,7 @@ int main(int argc, char **argv)
     static const struct cg_case cases[] = {
         {"small", prepare_small, one_request},
         {"browser", prepare_browser, one_request},
+        {"browser_1000", prepare_browser, many_requests},
         {"post_16k", prepare_post, one_request},
     };
     return cg_main(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
