@@ -538,6 +538,17 @@ bool mp_filter_host_proxies(const struct mp_filter_host *host, uint32_t *ret)
     return mp_engine_proxies(((const struct mp_core_worker *)(const void *)host)->engine, ret);
 }
 
+static void leave(struct mp_core_worker *cw, void *arg)
+{
+    (void)cw;
+    (void)arg;
+}
+
+static void free_left(void *arg)
+{
+    mp_snapshot_unref(arg);
+}
+
 static void publish(struct mp_publication *p)
 {
     struct mp_engine *e = p->engine;
@@ -552,6 +563,11 @@ static void publish(struct mp_publication *p)
     for (uint32_t i = 0; i <= e->n_workers; i++) {
         post_adoption(p, i);
     }
+    if (old != NULL) {
+        /* The last reference goes here, once every worker has taken over the new one: freeing thousands of objects
+         * would hold up a worker's streams. */
+        mp_engine_for_each_worker(e, leave, free_left, old);
+    }
     remember_socks(p);
     mp_resolver_published(e->resolver, e->snap);
     if (e->state != MP_SERVER_DRAINING) {
@@ -563,9 +579,6 @@ static void publish(struct mp_publication *p)
     tell_filters(e);
     if (e->opts.on_published != NULL) {
         e->opts.on_published(e->opts.arg, e->snap->generation);
-    }
-    if (old != NULL) {
-        mp_snapshot_unref(old);
     }
     publication_free(p, false);
 }

@@ -352,9 +352,33 @@ static struct entry *find_entry(struct mp_resolver *r, const struct mp_cluster *
     return NULL;
 }
 
+/* Clusters of a publication that was overtaken: nobody waits for their names any more. */
+static void drop_overtaken(struct mp_resolver *r, const struct mp_snapshot *snap)
+{
+    bool overtaken = false;
+    MP_LIST_FOREACH(it, &r->entries) {
+        struct entry *en = MP_CONTAINER_OF(it, struct entry, link);
+        en->keep = en->published;
+        overtaken |= !en->published;
+    }
+    for (uint32_t i = 0; overtaken && i < snap->n_clusters; i++) {
+        struct entry *en = find_entry(r, snap->clusters[i]);
+        if (en != NULL) {
+            en->keep = true;
+        }
+    }
+    MP_LIST_FOREACH_SAFE(it, &r->entries) {
+        struct entry *en = MP_CONTAINER_OF(it, struct entry, link);
+        if (!en->keep) {
+            entry_free(en);
+        }
+    }
+}
+
 bool mp_resolver_prepare(struct mp_resolver *r, const struct mp_snapshot *snap, void (*warmed)(void *arg), void *arg)
 {
     r->warmed = NULL;
+    drop_overtaken(r, snap);
     for (uint32_t i = 0; i < snap->n_clusters; i++) {
         struct mp_cluster *c = snap->clusters[i];
         if (c->conf->discovery != MP_CLUSTER_STATIC && find_entry(r, c) == NULL) {

@@ -269,6 +269,15 @@ static int serve(struct program *p, struct mp_conf *conf, struct mp_diag *diag)
     return rc;
 }
 
+/* A reload that is asked for while the program starts happens after the start, and does not end it. */
+static void hold_sighup(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 int main(int argc, char **argv)
 {
     struct program p = {0};
@@ -283,6 +292,7 @@ int main(int argc, char **argv)
     if (!set_log(&p.opts)) {
         return 2;
     }
+    hold_sighup();
     mp_hash_set_key(mp_entropy_u64(), mp_entropy_u64());
     struct mp_diag diag;
     struct mp_conf *conf;

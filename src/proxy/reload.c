@@ -223,7 +223,7 @@ void mp_reload_request(struct mp_reload *r, const char *why)
     start(r, why);
 }
 
-static void adopt(struct mp_core_worker *cw, void *arg)
+static void pass(struct mp_core_worker *cw, void *arg)
 {
     (void)cw;
     (void)arg;
@@ -242,7 +242,7 @@ void mp_reload_published(struct mp_reload *r, uint64_t generation)
     r->generation = generation;
     if (!mp_list_empty(&r->applied)) {
         /* Behind the new configuration in every mailbox: whoever asked sees it at once. */
-        mp_engine_for_each_worker(r->engine, adopt, adopted, NULL);
+        mp_engine_for_each_worker(r->engine, pass, adopted, NULL);
     }
 }
 

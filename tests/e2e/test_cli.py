@@ -17,7 +17,7 @@ def test_help_names_every_option():
     code, out, err = run_once("--help")
     assert code == 0 and err == ""
     for option in ("-c", "-t", "--mode", "--concurrency", "--log-level", "--allow-unsupported",
-                   "--drain-time-s", "--version", "--help"):
+                   "--drain-time-s", "--watch", "--version", "--help"):
         assert option in out
 
 

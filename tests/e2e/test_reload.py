@@ -137,6 +137,24 @@ def test_many_requests_end_with_the_last_file(make):
     assert answers == [200] * 20
 
 
+def test_signal_while_starting(make):
+    admin, port = new_ports(2)
+    clusters = [config.cluster("c%d" % i, 1) for i in range(2000)]
+    doc = config.bootstrap(admin, [listener("front", port, [direct("x")])], clusters)
+    p = make.text(config.dump(doc), ports=[port], admin=admin, name="envoy.yaml", ready=False)
+    time.sleep(0.05)
+    wire.until(lambda: blocks_sighup(p), 5, "the first lines of main")
+    p.signal(signal.SIGHUP)
+    p.wait_ready()
+    p.wait_stat("server.config_update_success", 2)
+
+
+def blocks_sighup(p):
+    with open("/proc/%d/status" % p.pid, encoding="ascii") as f:
+        mask = re.search(r"SigBlk:\s*([0-9a-f]+)", f.read())[1]
+    return int(mask, 16) & 1 << (signal.SIGHUP - 1)
+
+
 # -- refusal
 
 def test_refused_file_changes_nothing(make):
@@ -226,6 +244,27 @@ def test_listeners_swap_their_ports(make):
         for _ in range(10):
             with wire.Client(port) as c:
                 assert c.get().body == body
+
+
+def test_socket_that_workers_share(make):
+    """Without reuse_port an address cannot change hands at once."""
+    port = new_ports(1)[0]
+
+    def front(name, body):
+        return listener(name, port, [direct(body)], enable_reuse_port=False)
+    s = Setup(make, [front("front", "one")], concurrency=2)
+    s.listeners[0] = front("front", "two")
+    s.reload()
+    for _ in range(10):
+        assert s.p.get().body == b"two"
+    s.listeners[0] = front("other", "three")
+    assert "in use" in s.reload(status=400)
+    assert s.p.get().body == b"two"
+    s.listeners.clear()
+    s.reload()
+    s.listeners.append(front("other", "three"))
+    s.reload()
+    assert s.p.get().body == b"three"
 
 
 def test_request_of_a_removed_listener_is_finished(make):
@@ -326,6 +365,68 @@ def test_connection_limit_of_the_runtime_layer(make):
         with s.p.connect() as extra:
             extra.ask()
             assert extra.drain(2) == b""
+
+
+# -- names
+
+def silent_name(name, server):
+    """A cluster whose name server takes questions and does not answer."""
+    resolver = {"name": "envoy.network.dns_resolver.cares", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3"
+                 ".CaresDnsResolverConfig",
+        "resolvers": [config.address(server.getsockname()[1])]}}
+    return config.cluster(name, ("silent.internal", 80), type="STRICT_DNS",
+                          typed_dns_resolver_config=resolver)
+
+
+def test_a_better_file_overtakes_one_that_waits_for_names(make):
+    s = one_direct(make)
+    port = new_ports(1)[0]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        s.clusters.append(silent_name("silent", server))
+        s.listeners.append(listener("second", port, [direct("second")]))
+        s.write()
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(
+            s.p.admin("/reload", "POST", body=b"")))
+        asking.start()
+        wire.until(lambda: is_open(port), 3, "the new listener's socket")
+        with wire.Client(port) as early:
+            early.ask()
+            early.expect_alive(0.2)
+            assert answers == [], "nothing is live yet"
+            s.clusters.clear()
+            start = time.monotonic()
+            s.reload()
+            assert time.monotonic() - start < 2, "it does not wait for the other's names"
+            assert early.response().body == b"second", "its socket was taken over"
+        asking.join(5)
+        assert answers[0].status == 200
+    assert s.p.stat("server.config_update_success") == 2
+
+
+def test_waiting_requests_are_limited(make):
+    s = one_direct(make)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        s.clusters.append(silent_name("silent", server))
+        s.write()
+        waiting = []
+        for n in (99, 100):
+            while len(waiting) < n:
+                waiting.append(wire.Client(s.p.admin_port, timeout=15))
+                waiting[-1].ask("POST", "/reload", host="127.0.0.1", body=b"")
+            s.p.wait_stat("http.admin.downstream_rq_active", lambda v: v >= n + 1)
+        r = s.p.admin("/reload", "POST", body=b"")
+        assert r.status == 503 and b"too many" in r.body
+        s.clusters.clear()
+        s.write()
+        s.p.signal(signal.SIGHUP)
+        for c in waiting:
+            assert c.response().status == 200
+            c.close()
+        s.reload()
 
 
 # -- traffic
