@@ -15,7 +15,7 @@ typedef Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpFilt
 /* Order of enum mp_escaped_slashes in codec/uri.h. */
 enum { SLASH_KEEP, SLASH_REJECT, SLASH_REDIRECT, SLASH_FORWARD };
 
-#define HEAD_KB_MAX  8192
+#define HEAD_KB_MAX  60 /* a head is parsed in one piece, in the worker's read buffer */
 #define HEAD_DEFAULT (60 * 1024)
 #define FIELDS_MAX   65535
 
@@ -183,7 +183,7 @@ static void set_limits(struct mp_conf_build *b, const Marchproxy__Config__V1__Ht
         return;
     }
     if (m->max_request_head_bytes < 1024 || m->max_request_head_bytes > HEAD_KB_MAX * 1024) {
-        (void)mp_build_error(b, "typed_config.max_request_head_bytes", "use 1024 to 8388608",
+        (void)mp_build_error(b, "typed_config.max_request_head_bytes", "use 1024 to 61440",
                              "%u is out of range", m->max_request_head_bytes);
         return;
     }

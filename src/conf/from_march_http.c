@@ -291,7 +291,7 @@ static void check_limits(struct mp_march *m)
     if (!l) {
         return;
     }
-    check_range(m, "head_bytes", l->head_bytes, 1024, 8 << 20, &ignored);
+    check_range(m, "head_bytes", l->head_bytes, 1024, 60 << 10, &ignored);
     check_range(m, "header_fields", l->header_fields, 1, 65535, &ignored);
     check_range(m, "connections", l->connections, 1, UINT32_MAX, &ignored);
     check_range(m, "buffer_bytes", l->buffer_bytes, 1024, 1u << 30, &m->buffer_bytes);

@@ -98,7 +98,7 @@ static char *in_march(const char *piece)
 static void test_limits(void)
 {
     static const struct limit manager[] = {
-        {"head kb", "          max_request_headers_kb: ", "\n", 1, 8192},
+        {"head kb", "          max_request_headers_kb: ", "\n", 1, 60},
         {"fields", "          common_http_protocol_options: {max_headers_count: ", "}\n", 1, 65535},
         {"per connection", "          common_http_protocol_options: {max_requests_per_connection: ",
          "}\n", 0, 4294967295},
@@ -132,7 +132,7 @@ static void test_limits(void)
         {"port", "listen: \":", "\"", 0, 65535},
         {"number", "listen: ", "", 0, 65535},
         {"admin", "admin: \"127.0.0.1:", "\"", 0, 65535},
-        {"head", "limits: {head_bytes: ", "}", 1024, 8388608},
+        {"head", "limits: {head_bytes: ", "}", 1024, 61440},
         {"fields", "limits: {header_fields: ", "}", 1, 65535},
         {"connections", "limits: {connections: ", "}", 1, 4294967295},
         {"buffer", "limits: {buffer_bytes: ", "}", 1024, 1073741824},
