@@ -55,7 +55,8 @@ struct mp_core_worker {
     struct mp_task reap_task;
     struct mp_list dead_conns, dead_upconns, dead_streams;
 };
-#define MP_FIELDS_SCRATCH 1024
+/* As many as a header count limit can say (uint16_t); pages that are never touched cost nothing. */
+#define MP_FIELDS_SCRATCH 65536
 
 static inline uint64_t mp_cw_now_ms(const struct mp_core_worker *cw)
 {
