@@ -191,7 +191,8 @@ static void put_text(struct line *l, const struct alog_format *f, const struct m
     }
 }
 
-static void put_value(struct line *l, const struct alog_key *k, const struct mp_stream *s, bool omit_empty)
+static void put_value(struct line *l, const struct alog_key *k, const struct mp_stream *s,
+                      bool omit_empty)
 {
     size_t room = (size_t)(l->end - l->p) - k->reserve;
     if (mp_subst_is_absent(k->value, s)) {

@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* From the model to compiled objects (builder thread). Unchanged objects of the running snapshot are taken over. */
+/* From the model to compiled objects (builder thread). Unchanged objects of the running snapshot
+ * are taken over. */
 #pragma once
 #include "base/diag.h"
 #include "core/engine.h"
 
-/* old may be NULL; it is taken over when its source is the same. The object keeps the part of the model that it is
- * made from, and nothing else of the model. */
+/* old may be NULL; it is taken over when its source is the same. The object keeps the part of the
+ * model that it is made from, and nothing else of the model. */
 MP_MUST_USE mp_err mp_core_build_listener(struct mp_engine *e, const struct mp_conf_listener *conf,
-                                     struct mp_listener_conf *old,
-                                     struct mp_diag *diag, struct mp_listener_conf **ret);
+                                          struct mp_listener_conf *old, struct mp_diag *diag,
+                                          struct mp_listener_conf **ret);
 MP_MUST_USE mp_err mp_core_build_cluster(struct mp_engine *e, const struct mp_conf_cluster *conf,
-                                    struct mp_cluster *old, struct mp_diag *diag,
-                                    struct mp_cluster **ret);
+                                         struct mp_cluster *old, struct mp_diag *diag,
+                                         struct mp_cluster **ret);
 MP_MUST_USE mp_err mp_core_build_endpoints(const struct mp_conf_cluster *conf, struct mp_diag *diag,
-                                      struct mp_endpoint_set **ret);
+                                           struct mp_endpoint_set **ret);
 /* The same message as before? */
-static inline bool mp_core_same_source(const struct mp_conf_source *a, const struct mp_conf_source *b)
+static inline bool mp_core_same_source(const struct mp_conf_source *a,
+                                       const struct mp_conf_source *b)
 {
     return a->hash == b->hash && a->packed.n > 0 && mp_str_eq(a->packed, b->packed);
 }

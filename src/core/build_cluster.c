@@ -34,7 +34,8 @@ struct mp_cluster_shared *mp_cluster_shared_get(struct mp_engine *e, struct mp_s
     return s;
 }
 
-static mp_err endpoint_addr(const struct mp_conf_endpoint *e, struct mp_arena *arena, struct mp_addr *ret)
+static mp_err endpoint_addr(const struct mp_conf_endpoint *e, struct mp_arena *arena,
+                            struct mp_addr *ret)
 {
     if (!e->addr.is_unix) {
         return mp_addr_parse_ip(e->addr.host, e->addr.port, ret);
@@ -45,7 +46,8 @@ static mp_err endpoint_addr(const struct mp_conf_endpoint *e, struct mp_arena *a
     return MP_OK;
 }
 
-mp_err mp_core_build_endpoints(const struct mp_conf_cluster *conf, struct mp_diag *diag, struct mp_endpoint_set **ret)
+mp_err mp_core_build_endpoints(const struct mp_conf_cluster *conf, struct mp_diag *diag,
+                               struct mp_endpoint_set **ret)
 {
     struct mp_endpoint_set *s = calloc(1, sizeof(*s));
     MP_ASSERT(s != NULL);
@@ -74,8 +76,8 @@ mp_err mp_core_build_endpoints(const struct mp_conf_cluster *conf, struct mp_dia
     return MP_OK;
 }
 
-mp_err mp_core_build_cluster(struct mp_engine *e, const struct mp_conf_cluster *conf, struct mp_cluster *old,
-                         struct mp_diag *diag, struct mp_cluster **ret)
+mp_err mp_core_build_cluster(struct mp_engine *e, const struct mp_conf_cluster *conf,
+                             struct mp_cluster *old, struct mp_diag *diag, struct mp_cluster **ret)
 {
     if (old != NULL && mp_core_same_source(&old->conf->source, &conf->source)) {
         mp_obj_ref(&old->obj);
@@ -95,7 +97,8 @@ mp_err mp_core_build_cluster(struct mp_engine *e, const struct mp_conf_cluster *
     c->endpoints = set;
     c->shared = mp_cluster_shared_get(e, conf->name);
     c->id = c->shared->id;
-    c->stats = mp_stat_scope_get(e->stats, &mp_stats_cluster, conf->alt_stat_name.n > 0 ? conf->alt_stat_name : conf->name);
+    c->stats = mp_stat_scope_get(e->stats, &mp_stats_cluster,
+                                 conf->alt_stat_name.n > 0 ? conf->alt_stat_name : conf->name);
     *ret = c;
     return MP_OK;
 }

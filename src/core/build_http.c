@@ -42,8 +42,8 @@ static mp_err build_alogs(struct mp_engine *e, struct mp_http *h, struct mp_diag
     return MP_OK;
 }
 
-static mp_err build_http(struct mp_engine *e, const struct mp_conf_listener *l, struct mp_diag *diag,
-                         struct mp_http **ret)
+static mp_err build_http(struct mp_engine *e, const struct mp_conf_listener *l,
+                         struct mp_diag *diag, struct mp_http **ret)
 {
     struct mp_http *h = calloc(1, sizeof(*h));
     MP_ASSERT(h != NULL);
@@ -58,10 +58,15 @@ static mp_err build_http(struct mp_engine *e, const struct mp_conf_listener *l, 
     h->stats = mp_stat_scope_get(e->stats, &mp_stats_http, l->http->stat_prefix);
     for (uint32_t i = 0; i < l->http->n_filters; i++) {
         const struct mp_filter_type *t = l->http->filters[i].type->impl;
-        h->filter_cells += (uint32_t)(sizeof(struct mp_filter) + ((t->state_size + 15) & ~(size_t)15));
+        h->filter_cells +=
+            (uint32_t)(sizeof(struct mp_filter) + ((t->state_size + 15) & ~(size_t)15));
     }
-    const struct mp_route_build rb = {.conf = l->http->routes, .keep = &l->part->obj, .http = l->http,
-                                      .cluster_id = cluster_id, .arg = e, .n_workers = e->n_workers + 1};
+    const struct mp_route_build rb = {.conf = l->http->routes,
+                                      .keep = &l->part->obj,
+                                      .http = l->http,
+                                      .cluster_id = cluster_id,
+                                      .arg = e,
+                                      .n_workers = e->n_workers + 1};
     mp_err err = mp_route_table_build(&rb, diag, &h->routes);
     if (!mp_is_err(err)) {
         err = build_alogs(e, h, diag);
@@ -102,7 +107,8 @@ static struct mp_listener_shared *listener_shared(struct mp_engine *e, struct mp
 }
 
 mp_err mp_core_build_listener(struct mp_engine *e, const struct mp_conf_listener *conf,
-                         struct mp_listener_conf *old, struct mp_diag *diag, struct mp_listener_conf **ret)
+                              struct mp_listener_conf *old, struct mp_diag *diag,
+                              struct mp_listener_conf **ret)
 {
     if (old != NULL && mp_core_same_source(&old->conf->source, &conf->source)) {
         mp_obj_ref(&old->obj);

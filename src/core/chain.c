@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* The filter chain. Requests run filters[0] .. filters[n-1]; responses run filters[n-1] .. filters[0]. */
+/* The filter chain. Requests run filters[0] .. filters[n-1]; responses run filters[n-1] ..
+ * filters[0]. */
 #include "core/chain.h"
 
 #include <string.h>
@@ -22,7 +23,8 @@ static void arm_filters(struct mp_stream *s);
 bool mp_chain_new(struct mp_stream *s)
 {
     const struct mp_http *http = s->http;
-    char *cells = mp_arena_zalloc(&s->arena, http->filter_cells + http->n_filters * sizeof(struct mp_filter *));
+    char *cells = mp_arena_zalloc(&s->arena, http->filter_cells +
+                                                 http->n_filters * sizeof(struct mp_filter *));
     if (cells == NULL) {
         return false;
     }
@@ -173,7 +175,8 @@ void mp_chain_request_headers(struct mp_stream *s, bool end)
 void mp_chain_request_data(struct mp_stream *s, struct mp_str data, bool end)
 {
     if (MP_UNLIKELY(s->req_paused)) {
-        /* A filter that paused in its data callback sees the rest too; one that paused at the head does not yet. */
+        /* A filter that paused in its data callback sees the rest too; one that paused at the head
+         * does not yet. */
         struct mp_filter *f = s->filters[s->req_at];
         if (s->req_pause_in_data) {
             enum mp_verdict v = f->type->on_request_data(f, data, end);
@@ -204,7 +207,8 @@ void mp_chain_request_trailers(struct mp_stream *s)
         s->req_trailers_held = true;
         struct mp_filter *f = s->filters[s->req_at];
         if (s->req_pause_in_data && f->type->on_request_trailers != NULL &&
-            f->type->on_request_trailers(f, &s->req_trailers) == MP_VERDICT_CONTINUE && !s->ended && !s->local_reply) {
+            f->type->on_request_trailers(f, &s->req_trailers) == MP_VERDICT_CONTINUE && !s->ended &&
+            !s->local_reply) {
             mp_filter_resume_request(f);
         }
         return;
@@ -253,7 +257,8 @@ void mp_filter_resume_request(struct mp_filter *f)
     s->req_paused = false;
     s->req_pause_in_data = false;
     if (!s->req_headers_passed) {
-        bool end = s->req_end && s->req_held.n == 0 && !s->req_trailers_held && !s->has_req_trailers;
+        bool end =
+            s->req_end && s->req_held.n == 0 && !s->req_trailers_held && !s->has_req_trailers;
         if (!request_headers_from(s, (uint16_t)(f->index + 1), end) || end) {
             if (!s->ended && !s->req_paused) {
                 read_on(s);
@@ -276,7 +281,8 @@ static bool response_verdict(struct mp_stream *s, int i, enum mp_verdict v, bool
     }
     switch (v) {
     case MP_VERDICT_CONTINUE:
-    case MP_VERDICT_REPLY: /* a reply inside a response callback has replaced the response already */
+    case MP_VERDICT_REPLY: /* a reply inside a response callback has replaced the response already
+                            */
         return v == MP_VERDICT_CONTINUE;
     case MP_VERDICT_PAUSE:
         s->resp_paused = true;
@@ -313,7 +319,8 @@ static void hold_response(struct mp_stream *s, struct mp_str data)
     if (s->resp_pause_in_data && s->resp_held.n + data.n > s->http->buffer_limit) {
         s->resp_paused = false;
         mp_buf_fini(&s->resp_held, &s->cw->w.blocks);
-        mp_stream_local_reply(s, 500, NULL, MP_STR(""), MP_FLAG_LOCAL_RESET, "response_payload_too_large");
+        mp_stream_local_reply(s, 500, NULL, MP_STR(""), MP_FLAG_LOCAL_RESET,
+                              "response_payload_too_large");
         return;
     }
     if (data.n > 0 && !mp_buf_add(&s->resp_held, &s->cw->w.blocks, data.p, data.n)) {
@@ -578,14 +585,16 @@ void mp_filter_want_request(struct mp_filter *f, bool wanted)
     }
 }
 
-enum mp_verdict mp_filter_reply(struct mp_filter *f, unsigned status, const struct mp_reply_header *headers,
-                                struct mp_str body, const char *details)
+enum mp_verdict mp_filter_reply(struct mp_filter *f, unsigned status,
+                                const struct mp_reply_header *headers, struct mp_str body,
+                                const char *details)
 {
     mp_stream_local_reply(f->stream, status, headers, body, 0, details);
     return MP_VERDICT_REPLY;
 }
 
-void mp_filter_fail(struct mp_filter *f, unsigned status, uint32_t flags, struct mp_str body, const char *details)
+void mp_filter_fail(struct mp_filter *f, unsigned status, uint32_t flags, struct mp_str body,
+                    const char *details)
 {
     struct mp_stream *s = f->stream;
     if (s->resp_started) {
@@ -630,8 +639,8 @@ uint32_t mp_filter_writer(const struct mp_filter *f)
     return f->stream->cw->w.writer;
 }
 
-const struct mp_stat_block *mp_filter_stats(const struct mp_filter *f, const struct mp_stat_schema *schema,
-                                            struct mp_str name)
+const struct mp_stat_block *mp_filter_stats(const struct mp_filter *f,
+                                            const struct mp_stat_schema *schema, struct mp_str name)
 {
     return mp_filter_stats_find(f->stream->cw->filter_stats, schema, name);
 }

@@ -18,7 +18,8 @@ mp_err mp_chan_open(struct mp_core_worker *cw, struct mp_chan *ch, int fd,
     return mp_io_open(cw->w.loop, &ch->io, fd, on_ready);
 }
 
-/* The kernel reports a broken connection once, and the write may have taken that report: the owner must be told. */
+/* The kernel reports a broken connection once, and the write may have taken that report: the owner
+ * must be told. */
 void mp_chan_fail(struct mp_core_worker *cw, struct mp_chan *ch)
 {
     if (ch->failed) {
@@ -114,7 +115,8 @@ void mp_cork_flush(struct mp_core_worker *cw)
     send_or_queue(cw, ch, &iov, 1);
 }
 
-/* Makes ch the cork's owner; false when its output must go to the queue, behind what waits there. */
+/* Makes ch the cork's owner; false when its output must go to the queue, behind what waits there.
+ */
 static bool take_cork(struct mp_core_worker *cw, struct mp_chan *ch, size_t room)
 {
     struct mp_cork *k = &cw->cork;
@@ -158,7 +160,8 @@ void mp_chan_commit(struct mp_core_worker *cw, struct mp_chan *ch, size_t n)
         cw->cork.n += (uint32_t)n;
         return;
     }
-    /* A head larger than the cork went to the queue although nothing waited there: start sending it. */
+    /* A head larger than the cork went to the queue although nothing waited there: start sending
+     * it. */
     bool first = ch->q.n == 0;
     mp_buf_commit(&ch->q, n);
     if (first) {
@@ -174,8 +177,8 @@ static char *put(char *p, struct mp_str s)
     return p + s.n;
 }
 
-void mp_chan_write(struct mp_core_worker *cw, struct mp_chan *ch, struct mp_str pre, struct mp_str data,
-                   struct mp_str post)
+void mp_chan_write(struct mp_core_worker *cw, struct mp_chan *ch, struct mp_str pre,
+                   struct mp_str data, struct mp_str post)
 {
     if (ch->failed) {
         return;

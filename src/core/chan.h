@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* A connected socket with its output, the same for clients and upstreams. (TLS slips in here.)
  *
- * Writing is corked: what one event produces for one connection is put together in the worker's cork and sent with
- * one system call at the end of the event (mp_cork_flush), or when another connection writes. Two sends instead of one cost
- * 3 us a request. Bodies above MP_CORK_COPY_MAX are not copied: cork and body go out with one sendmsg. What the kernel
- * does not take is queued in blocks; users look at mp_chan_backlog and stop producing above their limit.
+ * Writing is corked: what one event produces for one connection is put together in the worker's
+ * cork and sent with one system call at the end of the event (mp_cork_flush), or when another
+ * connection writes. Two sends instead of one cost 3 us a request. Bodies above MP_CORK_COPY_MAX
+ * are not copied: cork and body go out with one sendmsg. What the kernel does not take is queued in
+ * blocks; users look at mp_chan_backlog and stop producing above their limit.
  *
- * Errors: a failed write marks the channel failed and drops later output; the owner gets an error event at the end of
- * the turn and ends the connection.
+ * Errors: a failed write marks the channel failed and drops later output; the owner gets an error
+ * event at the end of the turn and ends the connection.
  */
 #pragma once
 #include <stdbool.h>
@@ -22,13 +23,14 @@
 
 struct mp_chan {
     struct mp_io io;
-    struct mp_buf q;      /* waits for the socket to become writable */
-    uint64_t rx, tx;      /* bytes moved */
-    bool reset;           /* a send reported ECONNRESET: the kernel tells once, a read would see an orderly end */
-    bool failed;          /* a write failed */
-    bool readable;        /* input may wait: an event came while nobody read */
-    bool hup;             /* end of the peer's stream is known to come: read until 0 */
-    bool fin;             /* end of the peer's stream was read */
+    struct mp_buf q; /* waits for the socket to become writable */
+    uint64_t rx, tx; /* bytes moved */
+    bool reset;    /* a send reported ECONNRESET: the kernel tells once, a read would see an orderly
+                      end */
+    bool failed;   /* a write failed */
+    bool readable; /* input may wait: an event came while nobody read */
+    bool hup;      /* end of the peer's stream is known to come: read until 0 */
+    bool fin;      /* end of the peer's stream was read */
 };
 
 MP_MUST_USE mp_err mp_chan_open(struct mp_core_worker *cw, struct mp_chan *ch, int fd,
@@ -36,19 +38,21 @@ MP_MUST_USE mp_err mp_chan_open(struct mp_core_worker *cw, struct mp_chan *ch, i
 /* Drops queued output and closes. Harmless when closed. */
 void mp_chan_close(struct mp_core_worker *cw, struct mp_chan *ch);
 
-/* Gives the connection up: later output is dropped, and at the end of the turn the owner gets MP_IO_ERR. */
+/* Gives the connection up: later output is dropped, and at the end of the turn the owner gets
+ * MP_IO_ERR. */
 void mp_chan_fail(struct mp_core_worker *cw, struct mp_chan *ch);
 void mp_chan_tell_failed(struct mp_core_worker *cw);
 
 /* Bytes, 0 at the end of the stream, or a negative errno. */
 ssize_t mp_chan_recv(struct mp_core_worker *cw, struct mp_chan *ch, void *buf, size_t n);
 
-/* Room for n bytes of a head; never NULL unless the worker's memory is exhausted. Commit what was written. */
+/* Room for n bytes of a head; never NULL unless the worker's memory is exhausted. Commit what was
+ * written. */
 char *mp_chan_reserve(struct mp_core_worker *cw, struct mp_chan *ch, size_t n);
 void mp_chan_commit(struct mp_core_worker *cw, struct mp_chan *ch, size_t n);
 /* pre and post are small (chunk framing). */
-void mp_chan_write(struct mp_core_worker *cw, struct mp_chan *ch, struct mp_str pre, struct mp_str data,
-                   struct mp_str post);
+void mp_chan_write(struct mp_core_worker *cw, struct mp_chan *ch, struct mp_str pre,
+                   struct mp_str data, struct mp_str post);
 static inline size_t mp_chan_queued(const struct mp_core_worker *cw, const struct mp_chan *ch);
 /* The socket is writable: sends the queue. True when it is empty. */
 bool mp_chan_on_writable(struct mp_core_worker *cw, struct mp_chan *ch);
@@ -56,8 +60,8 @@ bool mp_chan_on_writable(struct mp_core_worker *cw, struct mp_chan *ch);
 /* The cork's owner is a channel. */
 void mp_cork_flush(struct mp_core_worker *cw);
 
-/* For flow control: what waits for the socket. The cork does not count, it goes out at the end of the event; so a
- * backlog always means that a writable event will come. */
+/* For flow control: what waits for the socket. The cork does not count, it goes out at the end of
+ * the event; so a backlog always means that a writable event will come. */
 static inline size_t mp_chan_backlog(const struct mp_chan *ch)
 {
     return ch->q.n;

@@ -104,7 +104,8 @@ struct mp_host_local *mp_cluster_pick(struct mp_cluster_local *c)
         c->next = c->next + 1 < c->n_usable ? c->next + 1 : 0;
         return h;
     }
-    /* Smooth weighted round robin: each host gains its weight, the richest is taken and pays the sum. */
+    /* Smooth weighted round robin: each host gains its weight, the richest is taken and pays the
+     * sum. */
     struct mp_host_local *best = c->usable[0];
     int64_t sum = 0;
     for (uint32_t i = 0; i < c->n_usable; i++) {
@@ -119,7 +120,8 @@ struct mp_host_local *mp_cluster_pick(struct mp_cluster_local *c)
     return best;
 }
 
-static struct mp_host_local *find_host(const struct mp_cluster_local *c, const struct mp_endpoint *e)
+static struct mp_host_local *find_host(const struct mp_cluster_local *c,
+                                       const struct mp_endpoint *e)
 {
     for (uint32_t i = 0; i < c->n_hosts; i++) {
         struct mp_host_local *h = c->hosts[i];
@@ -272,8 +274,8 @@ bool mp_cluster_take_request(struct mp_cluster_local *c)
     uint32_t now = __atomic_load_n(&c->shared->requests, __ATOMIC_RELAXED);
     while (now < max) {
         uint32_t take = MP_MIN(lease, max - now);
-        if (__atomic_compare_exchange_n(&c->shared->requests, &now, now + take, true, __ATOMIC_RELAXED,
-                                        __ATOMIC_RELAXED)) {
+        if (__atomic_compare_exchange_n(&c->shared->requests, &now, now + take, true,
+                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
             c->lease_free = take - 1;
             return true;
         }
@@ -284,8 +286,10 @@ bool mp_cluster_take_request(struct mp_cluster_local *c)
 void mp_cluster_give_request(struct mp_cluster_local *c)
 {
     c->lease_free++;
-    /* A small limit is handed back at once, so that another worker is not kept waiting by a lease. */
-    uint32_t keep = c->conf != NULL && c->conf->conf->requests_max >= LEASE_MIN_LIMIT ? MP_LEASE : 0;
+    /* A small limit is handed back at once, so that another worker is not kept waiting by a lease.
+     */
+    uint32_t keep =
+        c->conf != NULL && c->conf->conf->requests_max >= LEASE_MIN_LIMIT ? MP_LEASE : 0;
     if (c->lease_free > 2 * keep) {
         __atomic_sub_fetch(&c->shared->requests, c->lease_free - keep, __ATOMIC_RELAXED);
         c->lease_free = keep;

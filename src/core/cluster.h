@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Clusters at run time: what all workers share (by name, over generations) and what each worker has of its own: hosts,
- * rotation, pools. Nothing here is locked: shared parts are atomics, everything else belongs to one worker.
+/* Clusters at run time: what all workers share (by name, over generations) and what each worker has
+ * of its own: hosts, rotation, pools. Nothing here is locked: shared parts are atomics, everything
+ * else belongs to one worker.
  */
 #pragma once
 #include <stdbool.h>
@@ -41,33 +42,33 @@ struct mp_cluster_shared {
 struct mp_host_local {
     struct mp_cluster_local *cluster;
     struct mp_addr addr;
-    struct mp_str text;        /* "ip:port" or path; heap */
-    struct mp_str hostname;    /* heap */
+    struct mp_str text;     /* "ip:port" or path; heap */
+    struct mp_str hostname; /* heap */
     uint32_t weight, priority;
-    int64_t current;           /* smooth weighted round robin */
+    int64_t current; /* smooth weighted round robin */
     bool healthy;
-    bool removed;              /* freed when its last connection has gone */
+    bool removed; /* freed when its last connection has gone */
     bool dead;
     uint32_t n_conns, n_connecting, n_pending;
-    struct mp_list idle;       /* mp_upconn.link, warmest first */
+    struct mp_list idle; /* mp_upconn.link, warmest first */
     struct mp_list busy;
-    struct mp_list pending;    /* mp_upreq.link, oldest first */
+    struct mp_list pending; /* mp_upreq.link, oldest first */
     struct mp_task free_task;
 };
 
 struct mp_cluster_local {
     struct mp_core_worker *cw;
-    struct mp_cluster *conf;        /* entered; NULL: not configured now */
+    struct mp_cluster *conf; /* entered; NULL: not configured now */
     struct mp_cluster_shared *shared;
     struct mp_stat_scope *scope;
     const struct mp_stat_block *stats;
     struct mp_host_local **hosts;
     uint32_t n_hosts;
-    struct mp_host_local **usable;  /* healthy ones of the best priority */
+    struct mp_host_local **usable; /* healthy ones of the best priority */
     uint32_t n_usable, next;
     bool equal_weights;
-    uint64_t generation;            /* of the last snapshot that had the cluster */
-    uint32_t lease_free;            /* leased and not in use */
+    uint64_t generation; /* of the last snapshot that had the cluster */
+    uint32_t lease_free; /* leased and not in use */
 };
 
 /* Worker thread. */

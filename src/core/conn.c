@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Client connections: accepting, keeping input, closing. What HTTP/1 does with them is in h1_server.c. */
+/* Client connections: accepting, keeping input, closing. What HTTP/1 does with them is in
+ * h1_server.c. */
 #include "core/conn.h"
 
 #include <string.h>
@@ -70,7 +71,8 @@ void mp_conn_close(struct mp_conn *c)
     mp_stat_dec(c->stats, MP_ST_HTTP_CX_ACTIVE);
     mp_stat_add(c->stats, MP_ST_HTTP_CX_RX_BYTES, c->ch.rx);
     mp_stat_add(c->stats, MP_ST_HTTP_CX_TX_BYTES, c->ch.tx);
-    mp_stat_record(c->stats, MP_ST_HTTP_CX_LENGTH, (mp_loop_now_ns(cw->w.loop) - c->accepted_ns) / 1000);
+    mp_stat_record(c->stats, MP_ST_HTTP_CX_LENGTH,
+                   (mp_loop_now_ns(cw->w.loop) - c->accepted_ns) / 1000);
     mp_list_remove(&c->link);
     mp_list_push_back(&cw->dead_conns, &c->link);
     mp_task_defer(cw->w.loop, &cw->reap_task);

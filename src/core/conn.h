@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* A client's connection. An idle one costs 256 bytes: buffers exist only while there is something in them. */
+/* A client's connection. An idle one costs 256 bytes: buffers exist only while there is something
+ * in them. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,9 +16,9 @@ struct mp_listener_local;
 
 struct mp_conn {
     uint32_t magic;
-    bool closing;       /* no further request is read; closed once the output is out */
-    bool lingering;     /* output is out and shut down: reading until the peer closes, then close */
-    bool in_process;    /* guard: input is being processed further up the stack */
+    bool closing;    /* no further request is read; closed once the output is out */
+    bool lingering;  /* output is out and shut down: reading until the peer closes, then close */
+    bool in_process; /* guard: input is being processed further up the stack */
     bool dead;
     bool idle;          /* no request under way, not even a part of a head */
     bool head_wait;     /* the timer is the deadline of a head under way */
@@ -32,14 +33,14 @@ struct mp_conn {
     struct mp_chan ch;
     struct mp_list link; /* in lst->conns, or the worker's dead_conns */
     struct mp_timer timer;
-    char *in;            /* input kept between events: a part of a head, pipelined requests */
+    char *in; /* input kept between events: a part of a head, pipelined requests */
     uint32_t in_n, in_cap;
-    uint32_t scanned;    /* of in, by the head parser */
+    uint32_t scanned; /* of in, by the head parser */
     uint32_t requests;
     uint64_t body_left;
     struct mp_chunk_dec dec;
     struct mp_addr peer;
-    uint64_t id;          /* for the access log */
+    uint64_t id; /* for the access log */
     uint64_t accepted_ns;
 };
 _Static_assert(sizeof(struct mp_conn) <= 256, "one for every idle connection");

@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "codec/h1_parse.h"
 #include "core/access_log.h"
 #include "core/build.h"
 #include "core/cluster.h"
@@ -18,7 +19,6 @@
 #include "core/names.h"
 #include "core/resolver.h"
 #include "core/stats.h"
-#include "codec/h1_parse.h"
 #include "io/dns.h"
 #include "io/open.h"
 #include "io/sock.h"
@@ -39,11 +39,11 @@ struct mp_publication {
     uint32_t n;
     struct mp_new_socks {
         struct mp_listener_conf *conf;
-        int *fds;        /* n_addrs x workers, worker by worker; NULL: kept */
+        int *fds; /* n_addrs x workers, worker by worker; NULL: kept */
         uint32_t n_addrs;
         bool main_only;
         struct mp_new_socks *from; /* of the publication that is overtaken: its sockets are taken */
-    } *v;
+    } * v;
     struct mp_timer timer;
 };
 
@@ -92,8 +92,8 @@ mp_err mp_engine_new(const struct mp_engine_opts *opts, struct mp_engine **ret)
     e->h1_up_scope = mp_stat_scope_get(e->stats, &mp_stats_http1, MP_STR("upstream"));
     e->filter_stats = mp_filter_stats_new(e->stats);
     e->cluster_names = mp_names_new();
-    const struct mp_alog_set_opts alog_opts = {.n_workers = e->n_workers + 1, .stats = e->stats,
-                                               .threaded = opts->threaded_log};
+    const struct mp_alog_set_opts alog_opts = {
+        .n_workers = e->n_workers + 1, .stats = e->stats, .threaded = opts->threaded_log};
     e->alogs = mp_alog_set_new(&alog_opts);
     e->workers = calloc(e->n_workers + 1, sizeof(*e->workers));
     MP_ASSERT(e->workers != NULL);
@@ -238,7 +238,8 @@ static void deliver_call(struct mp_msg *m, void *receiver)
     }
 }
 
-void mp_engine_for_each_worker(struct mp_engine *e, void (*fn)(struct mp_core_worker *cw, void *arg),
+void mp_engine_for_each_worker(struct mp_engine *e,
+                               void (*fn)(struct mp_core_worker *cw, void *arg),
                                void (*done)(void *arg), void *arg)
 {
     uint32_t n = e->n_workers + 1;
@@ -265,8 +266,9 @@ static bool same_addr(const struct mp_conf_addr *a, const struct mp_conf_addr *b
 
 static bool same_sockets(const struct mp_conf_listener *a, const struct mp_conf_listener *b)
 {
-    bool same = a->n_addrs == b->n_addrs && a->reuse_port == b->reuse_port && a->backlog == b->backlog &&
-                a->freebind == b->freebind && a->ip6_only == b->ip6_only;
+    bool same = a->n_addrs == b->n_addrs && a->reuse_port == b->reuse_port &&
+                a->backlog == b->backlog && a->freebind == b->freebind &&
+                a->ip6_only == b->ip6_only;
     for (uint32_t i = 0; same && i < a->n_addrs; i++) {
         same = same_addr(&a->addrs[i], &b->addrs[i]);
     }
@@ -275,7 +277,7 @@ static bool same_sockets(const struct mp_conf_listener *a, const struct mp_conf_
 
 static struct mp_listener_socks *find_socks(struct mp_engine *e, struct mp_str name, bool main_only)
 {
-    MP_LIST_FOREACH(it, &e->sockets) {
+    MP_LIST_FOREACH (it, &e->sockets) {
         struct mp_listener_socks *s = MP_CONTAINER_OF(it, struct mp_listener_socks, link);
         if (s->main_only == main_only && mp_str_eq(s->conf->obj.name, name)) {
             return s;
@@ -294,32 +296,38 @@ static mp_err listen_addr(const struct mp_conf_addr *c, struct mp_addr *ret)
     return mp_addr_parse_ip(c->host, c->port, ret);
 }
 
-static mp_err open_one(struct mp_engine *e, const struct mp_conf_listener *l, const struct mp_conf_addr *c,
-                       struct mp_diag *diag, int *ret)
+static mp_err open_one(struct mp_engine *e, const struct mp_conf_listener *l,
+                       const struct mp_conf_addr *c, struct mp_diag *diag, int *ret)
 {
     struct mp_addr addr;
     if (mp_is_err(listen_addr(c, &addr))) {
         return mp_diag_error(diag, MP_E_INVALID, l->line, l->name.p, "use an IP address",
-                             "listener address \"" MP_STR_FMT "\" is not an IP address", MP_STR_ARG(c->host));
+                             "listener address \"" MP_STR_FMT "\" is not an IP address",
+                             MP_STR_ARG(c->host));
     }
-    const struct mp_listen_opts opts = {.backlog = l->backlog, .reuse_port = l->reuse_port && !c->is_unix,
-                                        .ip6_only = l->ip6_only, .freebind = l->freebind,
+    const struct mp_listen_opts opts = {.backlog = l->backlog,
+                                        .reuse_port = l->reuse_port && !c->is_unix,
+                                        .ip6_only = l->ip6_only,
+                                        .freebind = l->freebind,
                                         .unix_mode = c->unix_mode};
     int fd = mp_sock_listen(e->opts.main_loop, &addr, &opts);
     if (fd < 0) {
         char text[MP_ADDR_TEXT_MAX];
         mp_addr_format(&addr, text);
-        const char *cure = fd == -EADDRINUSE ? "stop the program that uses it or choose another port"
-                           : fd == -EACCES   ? "ports below 1024 need CAP_NET_BIND_SERVICE"
-                                             : NULL;
-        return mp_diag_error(diag, MP_E_IO, l->line, l->name.p, cure, "cannot listen on %s: %s", text, strerror(-fd));
+        const char *cure = fd == -EADDRINUSE
+                               ? "stop the program that uses it or choose another port"
+                           : fd == -EACCES ? "ports below 1024 need CAP_NET_BIND_SERVICE"
+                                           : NULL;
+        return mp_diag_error(diag, MP_E_IO, l->line, l->name.p, cure, "cannot listen on %s: %s",
+                             text, strerror(-fd));
     }
     *ret = fd;
     return MP_OK;
 }
 
 /* One socket for each worker (SO_REUSEPORT), or one that they share. */
-static mp_err open_socks(struct mp_engine *e, struct mp_new_socks *ns, uint32_t n_workers, struct mp_diag *diag)
+static mp_err open_socks(struct mp_engine *e, struct mp_new_socks *ns, uint32_t n_workers,
+                         struct mp_diag *diag)
 {
     const struct mp_conf_listener *l = ns->conf->conf;
     ns->n_addrs = l->n_addrs;
@@ -334,8 +342,8 @@ static mp_err open_socks(struct mp_engine *e, struct mp_new_socks *ns, uint32_t 
             if (w > 0 && (!l->reuse_port || l->addrs[a].is_unix)) {
                 *fd = mp_fd_dup(ns->fds[a]);
                 if (*fd < 0) {
-                    return mp_diag_error(diag, MP_E_IO, l->line, l->name.p, NULL, "cannot share a socket: %s",
-                                         strerror(-*fd));
+                    return mp_diag_error(diag, MP_E_IO, l->line, l->name.p, NULL,
+                                         "cannot share a socket: %s", strerror(-*fd));
                 }
                 continue;
             }
@@ -381,7 +389,8 @@ static struct mp_new_socks *find_warming(struct mp_publication *w, const struct 
 {
     for (uint32_t i = 0; w != NULL && i < w->n; i++) {
         struct mp_new_socks *s = &w->v[i];
-        if (s->fds != NULL && s->main_only == ns->main_only && mp_str_eq(s->conf->obj.name, ns->conf->obj.name) &&
+        if (s->fds != NULL && s->main_only == ns->main_only &&
+            mp_str_eq(s->conf->obj.name, ns->conf->obj.name) &&
             same_sockets(s->conf->conf, ns->conf->conf)) {
             return s;
         }
@@ -491,7 +500,8 @@ static void remember_socks(struct mp_publication *p)
 /* Tells every type of filter which of its configurations are in use now. */
 static void tell_filters(struct mp_engine *e)
 {
-    const struct mp_conf_filter_type *const *t = e->opts.registry != NULL ? e->opts.registry->http_filters : NULL;
+    const struct mp_conf_filter_type *const *t =
+        e->opts.registry != NULL ? e->opts.registry->http_filters : NULL;
     const struct mp_snapshot *s = e->snap;
     uint32_t n_max = 1;
     for (uint32_t i = 0; i < s->n_listeners; i++) {
@@ -526,7 +536,8 @@ void mp_engine_set_proxies(struct mp_engine *e, uint32_t n)
     }
 }
 
-const struct mp_stat_block *mp_filter_host_stats(struct mp_filter_host *host, const struct mp_stat_schema *schema,
+const struct mp_stat_block *mp_filter_host_stats(struct mp_filter_host *host,
+                                                 const struct mp_stat_schema *schema,
                                                  struct mp_str name)
 {
     struct mp_core_worker *cw = (struct mp_core_worker *)(void *)host;
@@ -558,14 +569,16 @@ static void publish(struct mp_publication *p)
     e->snap = p->snap;
     mp_snapshot_ref(e->snap);
     e->config_wall_ns = mp_loop_wall_ns(e->opts.main_loop);
-    uint32_t by_fds = connections_for_fds(e->opts.fd_limit), wanted = conf->downstream_connections_max;
-    __atomic_store_n(&e->connections_max, wanted == 0 || wanted > by_fds ? by_fds : wanted, __ATOMIC_RELAXED);
+    uint32_t by_fds = connections_for_fds(e->opts.fd_limit),
+             wanted = conf->downstream_connections_max;
+    __atomic_store_n(&e->connections_max, wanted == 0 || wanted > by_fds ? by_fds : wanted,
+                     __ATOMIC_RELAXED);
     for (uint32_t i = 0; i <= e->n_workers; i++) {
         post_adoption(p, i);
     }
     if (old != NULL) {
-        /* The last reference goes here, once every worker has taken over the new one: freeing thousands of objects
-         * would hold up a worker's streams. */
+        /* The last reference goes here, once every worker has taken over the new one: freeing
+         * thousands of objects would hold up a worker's streams. */
         mp_engine_for_each_worker(e, leave, free_left, old);
     }
     remember_socks(p);
@@ -610,7 +623,8 @@ void mp_snapshot_unref(struct mp_snapshot *s)
     free(s);
 }
 
-static mp_err build_admin(struct mp_engine *e, const struct mp_snapshot *base, struct mp_snapshot *s, struct mp_diag *diag)
+static mp_err build_admin(struct mp_engine *e, const struct mp_snapshot *base,
+                          struct mp_snapshot *s, struct mp_diag *diag)
 {
     const struct mp_conf *conf = s->conf;
     if (!conf->admin.present || e->opts.admin_http == NULL) {
@@ -631,8 +645,8 @@ static mp_err build_admin(struct mp_engine *e, const struct mp_snapshot *base, s
     l->backlog = 128;
     l->buffer_limit = 1 << 20;
     l->http = (struct mp_conf_http *)(uintptr_t)e->opts.admin_http;
-    l->source.packed.p = mp_arena_printf(&part->arena, "%d %u %o %s", addr->is_unix, addr->port, addr->unix_mode,
-                                         addr->host.p);
+    l->source.packed.p = mp_arena_printf(&part->arena, "%d %u %o %s", addr->is_unix, addr->port,
+                                         addr->unix_mode, addr->host.p);
     MP_ASSERT(l->source.packed.p != NULL);
     l->source.packed.n = strlen(l->source.packed.p);
     l->source.hash = mp_hash_fnv(MP_FNV_SEED, l->source.packed.p, l->source.packed.n);
@@ -660,8 +674,8 @@ static void index_clusters(const struct mp_snapshot *base, struct mp_map *map)
     }
 }
 
-static mp_err build_parts(struct mp_engine *e, const struct mp_snapshot *base, struct mp_snapshot *s,
-                          struct mp_diag *diag)
+static mp_err build_parts(struct mp_engine *e, const struct mp_snapshot *base,
+                          struct mp_snapshot *s, struct mp_diag *diag)
 {
     const struct mp_conf *conf = s->conf;
     mp_err first = MP_OK;
@@ -669,14 +683,16 @@ static mp_err build_parts(struct mp_engine *e, const struct mp_snapshot *base, s
     index_clusters(base, &old);
     for (uint32_t i = 0; i < conf->n_clusters; i++) {
         const struct mp_conf_cluster *c = conf->clusters[i];
-        mp_err err = mp_core_build_cluster(e, c, mp_map_get(&old, c->name), diag, &s->clusters[s->n_clusters]);
+        mp_err err = mp_core_build_cluster(e, c, mp_map_get(&old, c->name), diag,
+                                           &s->clusters[s->n_clusters]);
         s->n_clusters += !mp_is_err(err);
         first = mp_is_err(first) ? first : err;
     }
     mp_map_fini(&old);
     for (uint32_t i = 0; i < conf->n_listeners; i++) {
         const struct mp_conf_listener *l = conf->listeners[i];
-        mp_err err = mp_core_build_listener(e, l, old_listener(base, l->name), diag, &s->listeners[s->n_listeners]);
+        mp_err err = mp_core_build_listener(e, l, old_listener(base, l->name), diag,
+                                            &s->listeners[s->n_listeners]);
         s->n_listeners += !mp_is_err(err);
         first = mp_is_err(first) ? first : err;
     }
@@ -684,8 +700,8 @@ static mp_err build_parts(struct mp_engine *e, const struct mp_snapshot *base, s
     return mp_is_err(first) ? first : err;
 }
 
-mp_err mp_engine_build(struct mp_engine *e, const struct mp_snapshot *base, struct mp_conf *conf, struct mp_diag *diag,
-                       struct mp_snapshot **ret)
+mp_err mp_engine_build(struct mp_engine *e, const struct mp_snapshot *base, struct mp_conf *conf,
+                       struct mp_diag *diag, struct mp_snapshot **ret)
 {
     struct mp_snapshot *s = calloc(1, sizeof(*s));
     MP_ASSERT(s != NULL);
@@ -757,7 +773,8 @@ static void on_drain_timer(struct mp_timer *t)
         return;
     }
     if (mp_loop_now_ms(e->opts.main_loop) >= e->drain_deadline_ms) {
-        mp_log(MP_LOG_WARNING, "drain deadline reached, closing connections", kv_u64("connections", open));
+        mp_log(MP_LOG_WARNING, "drain deadline reached, closing connections",
+               kv_u64("connections", open));
         mp_engine_for_each_worker(e, cut_worker, drained, e);
         return;
     }

@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* The proxy as a library: workers, the current snapshot, listeners, names that outlive generations. It starts no thread
- * and reads no file: proxy/main gives it loops that run in threads, the simulation gives it loops that share one.
+/* The proxy as a library: workers, the current snapshot, listeners, names that outlive generations.
+ * It starts no thread and reads no file: proxy/main gives it loops that run in threads, the
+ * simulation gives it loops that share one.
  *
- * Roles: the *main* worker (id = n_workers) serves the admin listener, DNS and publication; workers 0 .. n-1 serve
- * traffic. Functions here are for the main thread unless they say otherwise.
+ * Roles: the *main* worker (id = n_workers) serves the admin listener, DNS and publication; workers
+ * 0 .. n-1 serve traffic. Functions here are for the main thread unless they say otherwise.
  *
- * Applying a configuration: mp_engine_build (any thread; pure computation plus opening of log files) -> mp_engine_apply (opens new
- * listening sockets; all or nothing; then posts the snapshot to every worker).
+ * Applying a configuration: mp_engine_build (any thread; pure computation plus opening of log
+ * files) -> mp_engine_apply (opens new listening sockets; all or nothing; then posts the snapshot
+ * to every worker).
  */
 #pragma once
-#include <stdbool.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include "base/diag.h"
 #include "base/list.h"
 #include "base/map.h"
-#include "base/timerwheel.h"
 #include "base/stat.h"
+#include "base/timerwheel.h"
 #include "conf/model.h"
 #include "conf/registry.h"
 #include "core/snapshot.h"
@@ -25,19 +27,25 @@
 struct mp_alog_set;
 struct mp_dns;
 
-enum mp_server_state { MP_SERVER_LIVE, MP_SERVER_DRAINING, MP_SERVER_PRE_INITIALIZING, MP_SERVER_INITIALIZING };
+enum mp_server_state {
+    MP_SERVER_LIVE,
+    MP_SERVER_DRAINING,
+    MP_SERVER_PRE_INITIALIZING,
+    MP_SERVER_INITIALIZING
+};
 
 struct mp_engine_opts {
     uint32_t n_workers;
-    struct mp_loop **loops;       /* n_workers; borrowed */
+    struct mp_loop **loops; /* n_workers; borrowed */
     struct mp_loop *main_loop;
     uint64_t seed;
     const struct mp_conf_registry *registry;
-    /* The admin's HTTP manager model, served by the main worker on conf->admin.addr; made by admin/. NULL: no admin. */
+    /* The admin's HTTP manager model, served by the main worker on conf->admin.addr; made by
+     * admin/. NULL: no admin. */
     const struct mp_conf_http *admin_http;
-    bool threaded_log;            /* false in the simulation */
-    size_t worker_memory_max;     /* pools of one worker; 0: no limit */
-    uint64_t fd_limit;            /* RLIMIT_NOFILE; 0: unknown */
+    bool threaded_log;        /* false in the simulation */
+    size_t worker_memory_max; /* pools of one worker; 0: no limit */
+    uint64_t fd_limit;        /* RLIMIT_NOFILE; 0: unknown */
     /* Runs on the main thread after every publication (log, notification). May be NULL. */
     void (*on_published)(void *arg, uint64_t generation);
     void *arg;
@@ -51,7 +59,7 @@ struct mp_engine {
     struct mp_stat_store *stats;
     struct mp_stat_scope *server_scope, *h1_down_scope, *h1_up_scope;
     struct mp_filter_stats *filter_stats;
-    uint64_t proxies;              /* atomic: count + 1 as the control plane reports it; 0: unknown */
+    uint64_t proxies; /* atomic: count + 1 as the control plane reports it; 0: unknown */
     struct mp_alog_set *alogs;
     struct mp_dns *dns;
     struct mp_names *cluster_names;
@@ -60,7 +68,7 @@ struct mp_engine {
     pthread_mutex_t shared_lock;   /* builder and main */
     struct mp_snapshot *snap;      /* current; main thread */
     struct mp_resolver *resolver;  /* DNS clusters, main thread */
-    struct mp_list sockets;        /* of published listeners: struct mp_listener_socks; main thread */
+    struct mp_list sockets; /* of published listeners: struct mp_listener_socks; main thread */
     struct mp_publication *warming; /* waits for first name resolutions; NULL: none */
     struct mp_timer drain_timer, flush_timer;
     uint64_t drain_deadline_ms;
@@ -68,11 +76,12 @@ struct mp_engine {
     void *drain_arg;
     uint64_t generation;
     uint64_t start_wall_ns, start_ns;
-    uint64_t config_wall_ns;       /* when the current snapshot was applied */
-    enum mp_server_state state;    /* main writes, workers read (relaxed) */
-    uint32_t connections;          /* atomic: open downstream connections of the workers, admin's not counted */
+    uint64_t config_wall_ns;    /* when the current snapshot was applied */
+    enum mp_server_state state; /* main writes, workers read (relaxed) */
+    uint32_t
+        connections; /* atomic: open downstream connections of the workers, admin's not counted */
     uint32_t connections_max;
-    uint32_t workers_running;      /* atomic */
+    uint32_t workers_running; /* atomic */
     /* The last refused configuration, for /config_dump; NULL: none. Main thread. */
     char *last_error;
     uint64_t last_error_wall_ns;
@@ -82,33 +91,43 @@ MP_MUST_USE mp_err mp_engine_new(const struct mp_engine_opts *opts, struct mp_en
 /* After all loops have stopped (or in the simulation): closes everything. */
 struct mp_engine *mp_engine_free(struct mp_engine *e);
 
-/* Takes conf (also on failure). Any thread, one at a time. base: the snapshot whose unchanged objects are taken over,
- * usually the current one, to which a builder on another thread holds a reference; NULL: none. */
-MP_MUST_USE mp_err mp_engine_build(struct mp_engine *e, const struct mp_snapshot *base, struct mp_conf *conf,
-                                   struct mp_diag *diag, struct mp_snapshot **ret);
+/* Takes conf (also on failure). Any thread, one at a time. base: the snapshot whose unchanged
+ * objects are taken over, usually the current one, to which a builder on another thread holds a
+ * reference; NULL: none. */
+MP_MUST_USE mp_err mp_engine_build(struct mp_engine *e, const struct mp_snapshot *base,
+                                   struct mp_conf *conf, struct mp_diag *diag,
+                                   struct mp_snapshot **ret);
 /* Takes snap's reference (also on failure). On failure the old configuration runs on untouched. */
-/* A snapshot with name-resolved clusters that are new waits for their first answers, at most MP_WARM_MS (at start, when
- * nothing is served meanwhile, MP_WARM_FIRST_MS), before the workers get it; then on_published runs. */
+/* A snapshot with name-resolved clusters that are new waits for their first answers, at most
+ * MP_WARM_MS (at start, when nothing is served meanwhile, MP_WARM_FIRST_MS), before the workers get
+ * it; then on_published runs. */
 #define MP_WARM_MS       5000
 #define MP_WARM_FIRST_MS 1000
-MP_MUST_USE mp_err mp_engine_apply(struct mp_engine *e, struct mp_snapshot *snap, struct mp_diag *diag);
+MP_MUST_USE mp_err mp_engine_apply(struct mp_engine *e, struct mp_snapshot *snap,
+                                   struct mp_diag *diag);
 
-/* A configuration was refused, by whom so ever: counts it and remembers why until the next one is published. */
+/* A configuration was refused, by whom so ever: counts it and remembers why until the next one is
+ * published. */
 void mp_engine_refused(struct mp_engine *e, const struct mp_diag *diag);
 
-/* Graceful stop: no new connections, open ones are told to close after their current response; done(arg) on the
- * main thread when all are gone or after the deadline, when the rest has been cut. */
+/* Graceful stop: no new connections, open ones are told to close after their current response;
+ * done(arg) on the main thread when all are gone or after the deadline, when the rest has been cut.
+ */
 void mp_engine_drain(struct mp_engine *e, uint64_t deadline_ms, void (*done)(void *arg), void *arg);
 /* Stops all loops (after a drain, or at once). */
 void mp_engine_stop(struct mp_engine *e);
 
-/* Runs fn on every worker incl. main, then done(arg) on the main thread. For admin pages that need workers' own data. */
-void mp_engine_for_each_worker(struct mp_engine *e, void (*fn)(struct mp_core_worker *cw, void *arg),
+/* Runs fn on every worker incl. main, then done(arg) on the main thread. For admin pages that need
+ * workers' own data. */
+void mp_engine_for_each_worker(struct mp_engine *e,
+                               void (*fn)(struct mp_core_worker *cw, void *arg),
                                void (*done)(void *arg), void *arg);
-/* Counts a refused head or chunk by its reason (enum mp_h1_status), from a client or an upstream. */
+/* Counts a refused head or chunk by its reason (enum mp_h1_status), from a client or an upstream.
+ */
 void mp_engine_count_h1_error(struct mp_core_worker *cw, int why);
 void mp_engine_count_h1_upstream_error(struct mp_core_worker *cw, int why);
-/* Proxies that run under the licence, as the control plane counts them; false: it has not said. Any thread. */
+/* Proxies that run under the licence, as the control plane counts them; false: it has not said. Any
+ * thread. */
 static inline bool mp_engine_proxies(const struct mp_engine *e, uint32_t *ret)
 {
     uint64_t n = __atomic_load_n(&e->proxies, __ATOMIC_RELAXED);

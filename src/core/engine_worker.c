@@ -51,7 +51,8 @@ static void flush_hook(void *arg)
     mp_cork_flush(arg);
 }
 
-struct mp_core_worker *mp_core_worker_new(struct mp_engine *e, uint32_t id, struct mp_loop *loop, uint64_t seed)
+struct mp_core_worker *mp_core_worker_new(struct mp_engine *e, uint32_t id, struct mp_loop *loop,
+                                          uint64_t seed)
 {
     struct mp_core_worker *cw = calloc(1, sizeof(*cw));
     MP_ASSERT(cw != NULL);
@@ -85,7 +86,7 @@ struct mp_core_worker *mp_core_worker_new(struct mp_engine *e, uint32_t id, stru
 
 static struct mp_listener_local *find_listener(struct mp_core_worker *cw, struct mp_str name)
 {
-    MP_LIST_FOREACH(it, &cw->listeners) {
+    MP_LIST_FOREACH (it, &cw->listeners) {
         struct mp_listener_local *l = MP_CONTAINER_OF(it, struct mp_listener_local, link);
         if (mp_str_eq(l->name, name)) {
             return l;
@@ -114,7 +115,8 @@ static void adopt_clusters(struct mp_core_worker *cw, const struct mp_snapshot *
     }
 }
 
-static void adopt_listener(struct mp_core_worker *cw, struct mp_listener_conf *conf, const int *fds, uint32_t n_fds)
+static void adopt_listener(struct mp_core_worker *cw, struct mp_listener_conf *conf, const int *fds,
+                           uint32_t n_fds)
 {
     struct mp_listener_local *l = find_listener(cw, conf->obj.name);
     if (n_fds > 0) {
@@ -140,7 +142,7 @@ void mp_core_worker_adopt(struct mp_core_worker *cw, const struct mp_adoption *a
     for (uint32_t i = 0; i < a->n; i++) {
         adopt_listener(cw, a->v[i].conf, a->v[i].fds, a->v[i].n_fds);
     }
-    MP_LIST_FOREACH_SAFE(it, &cw->listeners) {
+    MP_LIST_FOREACH_SAFE (it, &cw->listeners) {
         struct mp_listener_local *l = MP_CONTAINER_OF(it, struct mp_listener_local, link);
         if (l->generation != cw->generation) {
             mp_listener_local_remove(l);
@@ -152,7 +154,7 @@ void mp_core_worker_adopt(struct mp_core_worker *cw, const struct mp_adoption *a
 void mp_core_worker_drain(struct mp_core_worker *cw)
 {
     cw->draining = true;
-    MP_LIST_FOREACH_SAFE(it, &cw->listeners) {
+    MP_LIST_FOREACH_SAFE (it, &cw->listeners) {
         mp_listener_local_drain(MP_CONTAINER_OF(it, struct mp_listener_local, link));
     }
     mp_cork_flush(cw);
@@ -160,8 +162,9 @@ void mp_core_worker_drain(struct mp_core_worker *cw)
 
 static void close_list(struct mp_list *list)
 {
-    MP_LIST_FOREACH_SAFE(it, list) {
-        mp_listener_local_close_all(MP_CONTAINER_OF(it, struct mp_listener_local, link), "server_stopping");
+    MP_LIST_FOREACH_SAFE (it, list) {
+        mp_listener_local_close_all(MP_CONTAINER_OF(it, struct mp_listener_local, link),
+                                    "server_stopping");
     }
 }
 
@@ -176,7 +179,7 @@ void mp_core_worker_cut(struct mp_core_worker *cw)
 void mp_core_worker_close(struct mp_core_worker *cw)
 {
     mp_core_worker_cut(cw);
-    MP_LIST_FOREACH_SAFE(it, &cw->listeners) {
+    MP_LIST_FOREACH_SAFE (it, &cw->listeners) {
         struct mp_listener_local *l = MP_CONTAINER_OF(it, struct mp_listener_local, link);
         l->removed = true;
         mp_listener_local_free(l);

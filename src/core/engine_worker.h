@@ -15,7 +15,8 @@ struct mp_adoption {
     struct mp_adopt_listener *v;
 };
 
-struct mp_core_worker *mp_core_worker_new(struct mp_engine *e, uint32_t id, struct mp_loop *loop, uint64_t seed);
+struct mp_core_worker *mp_core_worker_new(struct mp_engine *e, uint32_t id, struct mp_loop *loop,
+                                          uint64_t seed);
 /* Ends and closes everything; the loop must turn a few times before the memory can be freed. */
 void mp_core_worker_close(struct mp_core_worker *cw);
 struct mp_core_worker *mp_core_worker_free(struct mp_core_worker *cw);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Forwarding headers and the client's address (Envoy's use_remote_address and xff_num_trusted_hops semantics). */
+/* Forwarding headers and the client's address (Envoy's use_remote_address and xff_num_trusted_hops
+ * semantics). */
 #include "core/forwarded.h"
 
 #include <string.h>
@@ -10,8 +11,8 @@
 #include "core/snapshot.h"
 #include "core/stream.h"
 
-/* The n-th address from the right of x-forwarded-for (1: the last); false when there are fewer or it is no
- * address. */
+/* The n-th address from the right of x-forwarded-for (1: the last); false when there are fewer or
+ * it is no address. */
 static bool xff_from_right(const struct mp_hdrs *h, uint32_t n, struct mp_addr *ret)
 {
     struct mp_str last = {NULL, 0};
@@ -78,7 +79,8 @@ static mp_err request_id(struct mp_stream *s)
 {
     const struct mp_conf_http *hc = s->http->conf;
     struct mp_hdrs *h = &s->req.hdrs;
-    bool there = mp_hdrs_maybe(h, MP_HDR_X_REQUEST_ID) && mp_hdrs_get(h, MP_HDR_X_REQUEST_ID) != NULL;
+    bool there =
+        mp_hdrs_maybe(h, MP_HDR_X_REQUEST_ID) && mp_hdrs_get(h, MP_HDR_X_REQUEST_ID) != NULL;
     bool outside = hc->use_remote_address && !hc->preserve_request_id;
     if (!hc->generate_request_id || (there && !outside)) {
         return MP_OK;
@@ -153,8 +155,9 @@ mp_err mp_forwarded_request(struct mp_stream *s)
         (void)xff_from_right(h, hc->xff_trusted_hops + 1, &s->client);
     }
     bool keep_proto = !hc->use_remote_address || hc->xff_trusted_hops > 0;
-    struct mp_hdr *proto =
-        mp_hdrs_maybe(h, MP_HDR_X_FORWARDED_PROTO) ? mp_hdrs_get(h, MP_HDR_X_FORWARDED_PROTO) : NULL;
+    struct mp_hdr *proto = mp_hdrs_maybe(h, MP_HDR_X_FORWARDED_PROTO)
+                               ? mp_hdrs_get(h, MP_HDR_X_FORWARDED_PROTO)
+                               : NULL;
     if (proto == NULL) {
         MP_TRY(mp_hdrs_add_id(h, MP_HDR_X_FORWARDED_PROTO, s->req.scheme));
     } else if (!keep_proto) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* What the connection manager adds to a request: x-forwarded-for, x-forwarded-proto, x-request-id, via; and who the
- * client is, after trusted hops. */
+/* What the connection manager adds to a request: x-forwarded-for, x-forwarded-proto, x-request-id,
+ * via; and who the client is, after trusted hops. */
 #pragma once
 #include "base/err.h"
 struct mp_stream;

@@ -11,8 +11,8 @@
 #include "core/upconn.h"
 #include "io/sock.h"
 
-#define MAX_1XX             32   /* informational responses before the final one */
-#define BODY_IN_TRAILERS    0xff /* uc->body: the last chunk was seen */
+#define MAX_1XX          32   /* informational responses before the final one */
+#define BODY_IN_TRAILERS 0xff /* uc->body: the last chunk was seen */
 
 /* ---- requests ---- */
 
@@ -27,7 +27,10 @@ void mp_h1_client_send_head(struct mp_upreq *u)
 {
     struct mp_upconn *uc = u->conn;
     const struct mp_req_head *h = u->head;
-    struct mp_h1_head_out o = {.method = h->method_name, .target = u->path, .minor = 1, .body = MP_BODY_NONE,
+    struct mp_h1_head_out o = {.method = h->method_name,
+                               .target = u->path,
+                               .minor = 1,
+                               .body = MP_BODY_NONE,
                                .hdrs = &h->hdrs};
     if (u->no_body) {
         o.write_length_zero = says_length_zero(h);
@@ -156,8 +159,9 @@ static bool keep_input(struct mp_upconn *uc, const char *p, size_t n)
     return true;
 }
 
-/* The response is complete: the connection goes back first, so that what the end sets off may use it again. Not when
- * the read filled the buffer: bytes that nobody asked for may wait behind it, and the next response is not they. */
+/* The response is complete: the connection goes back first, so that what the end sets off may use
+ * it again. Not when the read filled the buffer: bytes that nobody asked for may wait behind it,
+ * and the next response is not they. */
 static void complete(struct mp_upconn *uc, struct mp_upreq *u, bool reusable)
 {
     u->resp_end = true;
@@ -182,7 +186,8 @@ static void count_status(struct mp_upconn *uc, unsigned status)
 }
 
 /* Fills a head in the owner's arena. NULL: the arena's limit. */
-static struct mp_resp_head *make_head(struct mp_upconn *uc, const struct mp_h1_response *r, const char *block)
+static struct mp_resp_head *make_head(struct mp_upconn *uc, const struct mp_h1_response *r,
+                                      const char *block)
 {
     struct mp_arena *arena = uc->req->ops->arena(uc->req);
     struct mp_resp_head *h = mp_arena_zalloc(arena, sizeof(*h));
@@ -193,11 +198,13 @@ static struct mp_resp_head *make_head(struct mp_upconn *uc, const struct mp_h1_r
     h->status = r->status;
     h->has_content_length = r->has_content_length;
     h->content_length = r->content_length;
-    bool ok = !mp_is_err(mp_hdrs_take_block(&h->hdrs, uc->cw->fields, r->n_fields, block, r->head_n));
+    bool ok =
+        !mp_is_err(mp_hdrs_take_block(&h->hdrs, uc->cw->fields, r->n_fields, block, r->head_n));
     return ok ? h : NULL;
 }
 
-/* One head at buf. Returns bytes used; 0: stop (more input is needed, or the connection is gone). */
+/* One head at buf. Returns bytes used; 0: stop (more input is needed, or the connection is gone).
+ */
 static size_t take_head(struct mp_upconn *uc, char *buf, size_t n)
 {
     struct mp_upreq *u = uc->req;
@@ -263,7 +270,8 @@ static bool take_trailers(struct mp_upconn *uc, char *buf, size_t n)
     const struct mp_h1_limits limits = {60 * 1024, 100, 0};
     uint16_t fields = 0;
     size_t used = 0, scanned = uc->scanned;
-    enum mp_h1_status st = mp_h1_parse_trailers(buf, n, &scanned, &limits, uc->cw->fields, &fields, &used);
+    enum mp_h1_status st =
+        mp_h1_parse_trailers(buf, n, &scanned, &limits, uc->cw->fields, &fields, &used);
     uc->scanned = (uint32_t)scanned;
     if (st == MP_H1_MORE) {
         if (!keep_input(uc, buf, n)) {
@@ -378,7 +386,8 @@ static void on_eof(struct mp_upconn *uc, ssize_t r)
         finish(u);
         return;
     }
-    lost(uc, r == 0 ? MP_UP_CLOSED : MP_UP_RESET, "upstream_reset_before_response_started{connection_termination}");
+    lost(uc, r == 0 ? MP_UP_CLOSED : MP_UP_RESET,
+         "upstream_reset_before_response_started{connection_termination}");
 }
 
 void mp_h1_client_read(struct mp_upconn *uc)
@@ -424,9 +433,10 @@ void mp_h1_client_read(struct mp_upconn *uc)
         }
     }
     uc->in_read = false;
-    /* A request that was attached while we read could not be told that its body may go on: its client would have been
-     * read into the scratch buffer that we were using. */
-    if (uc->state == MP_UPCONN_BUSY && uc->req != NULL && uc->req->head_sent && uc->req->ops->on_writable != NULL) {
+    /* A request that was attached while we read could not be told that its body may go on: its
+     * client would have been read into the scratch buffer that we were using. */
+    if (uc->state == MP_UPCONN_BUSY && uc->req != NULL && uc->req->head_sent &&
+        uc->req->ops->on_writable != NULL) {
         uc->req->ops->on_writable(uc->req);
     }
 }

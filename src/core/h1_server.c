@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* HTTP/1 towards clients: bytes -> stream events, response calls -> bytes. One stream at a time; pipelined requests wait
- * in the kernel or in the connection's kept input.
+/* HTTP/1 towards clients: bytes -> stream events, response calls -> bytes. One stream at a time;
+ * pipelined requests wait in the kernel or in the connection's kept input.
  *
- * Closing: a connection whose last response is out is closed at once when the client has said that it would send no
- * further request, the request was read whole and nothing waits unread; otherwise it lingers (shut down for writing,
- * reading and dropping) so that the response is not destroyed by a reset (RFC 9112 9.6).
+ * Closing: a connection whose last response is out is closed at once when the client has said that
+ * it would send no further request, the request was read whole and nothing waits unread; otherwise
+ * it lingers (shut down for writing, reading and dropping) so that the response is not destroyed by
+ * a reset (RFC 9112 9.6).
  */
 #include <errno.h>
 #include <string.h>
@@ -20,7 +21,8 @@
 #include "io/sock.h"
 
 #define TARGET_BYTES_MAX (32 * 1024 - 1)
-#define HEAD_BYTES_MAX   (MP_SCRATCH_SIZE - 1) /* a head is parsed in one piece, with room to read on */
+#define HEAD_BYTES_MAX \
+    (MP_SCRATCH_SIZE - 1) /* a head is parsed in one piece, with room to read on */
 
 static void process(struct mp_conn *c, char *buf, size_t n);
 static void read_input(struct mp_conn *c);
@@ -39,8 +41,8 @@ static void set_timer(struct mp_conn *c, uint64_t at_ms)
     mp_wheel_set(mp_loop_wheel(c->cw->w.loop), &c->timer, at_ms);
 }
 
-/* Between requests, or after the last one. A response that the client does not take counts as a stream, not as
- * idleness, and each time the client takes some of it the time begins again. */
+/* Between requests, or after the last one. A response that the client does not take counts as a
+ * stream, not as idleness, and each time the client takes some of it the time begins again. */
 static void arm_idle(struct mp_conn *c)
 {
     const struct mp_conf_http *hc = conf_of(c);
@@ -55,10 +57,12 @@ static void arm_idle(struct mp_conn *c)
 static void finish_close(struct mp_conn *c)
 {
     bool unread = c->in_n > 0 || c->ch.readable || (c->stream == NULL && c->body != MP_BODY_NONE);
-    /* It is we who end the connection after this response: a request that was pipelined behind it may be on its way,
-     * and would be answered by a reset that overtakes the response in the client's system. */
+    /* It is we who end the connection after this response: a request that was pipelined behind it
+     * may be on its way, and would be answered by a reset that overtakes the response in the
+     * client's system. */
     bool coming = c->asked_to_keep && !c->idle;
-    if (c->ch.failed || c->ch.fin || (!unread && !coming) || conf_of(c)->delayed_close_timeout_ms == 0) {
+    if (c->ch.failed || c->ch.fin || (!unread && !coming) ||
+        conf_of(c)->delayed_close_timeout_ms == 0) {
         mp_conn_close(c);
         return;
     }
@@ -88,7 +92,8 @@ static void close_after_output(struct mp_conn *c)
 void mp_conn_drain(struct mp_conn *c)
 {
     if (c->stream == NULL && c->idle && !c->closing) {
-        /* A request may wait in the kernel: it was sent before anybody could know, so it is served. */
+        /* A request may wait in the kernel: it was sent before anybody could know, so it is served.
+         */
         read_input(c);
         if (!c->dead && c->stream == NULL && c->idle && !c->closing) {
             close_after_output(c);
@@ -98,8 +103,8 @@ void mp_conn_drain(struct mp_conn *c)
     c->keep_alive = false;
 }
 
-/* Answers a head that was refused or did not come in time, as a stream without a request, so that filters, counters
- * and logs see it. The connection ends: what follows cannot be understood. */
+/* Answers a head that was refused or did not come in time, as a stream without a request, so that
+ * filters, counters and logs see it. The connection ends: what follows cannot be understood. */
 static void refuse(struct mp_conn *c, unsigned status, uint32_t flags, const char *details)
 {
     c->idle = false;
@@ -129,8 +134,8 @@ static void refuse_head(struct mp_conn *c, enum mp_h1_status why, unsigned statu
 
 /* ---- input: heads ---- */
 
-static bool fill_request(struct mp_stream *s, const struct mp_h1_request *r, const struct mp_hdr *fields,
-                         const char *block)
+static bool fill_request(struct mp_stream *s, const struct mp_h1_request *r,
+                         const struct mp_hdr *fields, const char *block)
 {
     if (mp_is_err(mp_hdrs_take_block(&s->req.hdrs, fields, r->n_fields, block, r->head_n))) {
         return false;
@@ -201,7 +206,8 @@ static bool more_requests(const struct mp_conn *c)
     return true;
 }
 
-/* A head is complete: makes the stream and hands it up. Returns bytes used, 0 when the connection is over. */
+/* A head is complete: makes the stream and hands it up. Returns bytes used, 0 when the connection
+ * is over. */
 static size_t begin_request(struct mp_conn *c, char *buf, const struct mp_h1_request *r)
 {
     struct mp_core_worker *cw = c->cw;
@@ -233,12 +239,13 @@ static size_t begin_request(struct mp_conn *c, char *buf, const struct mp_h1_req
 
 /* ---- input: bodies ---- */
 
-/* Checks body bytes that came with the head before the head is passed on: a message whose framing is broken reaches
- * nobody. Works on a copy of the decoder; the payload is moved together in place, and *ret_payload, *ret_used tell. */
+/* Checks body bytes that came with the head before the head is passed on: a message whose framing
+ * is broken reaches nobody. Works on a copy of the decoder; the payload is moved together in place,
+ * and *ret_payload, *ret_used tell. */
 struct piece {
     struct mp_str payload;
     size_t used;
-    bool end;           /* the body is complete, trailers included */
+    bool end; /* the body is complete, trailers included */
     bool trailers;
     enum mp_h1_status error;
 };
@@ -247,10 +254,12 @@ static void read_trailers(struct mp_conn *c, char *buf, size_t n, struct piece *
 {
     struct mp_core_worker *cw = c->cw;
     const struct mp_conf_http *hc = conf_of(c);
-    const struct mp_h1_limits limits = {MP_MIN(hc->head_bytes_max, HEAD_BYTES_MAX), hc->fields_max, 0};
+    const struct mp_h1_limits limits = {MP_MIN(hc->head_bytes_max, HEAD_BYTES_MAX), hc->fields_max,
+                                        0};
     uint16_t fields = 0;
     size_t used = 0, scanned = c->scanned;
-    enum mp_h1_status st = mp_h1_parse_trailers(buf, n, &scanned, &limits, cw->fields, &fields, &used);
+    enum mp_h1_status st =
+        mp_h1_parse_trailers(buf, n, &scanned, &limits, cw->fields, &fields, &used);
     c->scanned = (uint32_t)scanned;
     if (st == MP_H1_MORE) {
         return;
@@ -332,8 +341,8 @@ static void body_error(struct mp_conn *c, enum mp_h1_status why)
         mp_stream_abort(s, MP_FLAG_DOWNSTREAM_PROTOCOL, mp_h1_status_name(why));
         return;
     }
-    mp_stream_local_reply(s, (unsigned)mp_h1_status_http(why), NULL, MP_STR(""), MP_FLAG_DOWNSTREAM_PROTOCOL,
-                          mp_h1_status_name(why));
+    mp_stream_local_reply(s, (unsigned)mp_h1_status_http(why), NULL, MP_STR(""),
+                          MP_FLAG_DOWNSTREAM_PROTOCOL, mp_h1_status_name(why));
 }
 
 /* ---- input: the loop ---- */
@@ -367,7 +376,8 @@ static void wait_for_head(struct mp_conn *c)
 static size_t take_head(struct mp_conn *c, char *buf, size_t n)
 {
     const struct mp_conf_http *hc = conf_of(c);
-    const struct mp_h1_limits limits = {MP_MIN(hc->head_bytes_max, HEAD_BYTES_MAX), hc->fields_max, TARGET_BYTES_MAX};
+    const struct mp_h1_limits limits = {MP_MIN(hc->head_bytes_max, HEAD_BYTES_MAX), hc->fields_max,
+                                        TARGET_BYTES_MAX};
     struct mp_h1_request r;
     size_t scanned = c->scanned;
     enum mp_h1_status st = mp_h1_parse_request(buf, n, &scanned, &limits, c->cw->fields, &r);
@@ -477,7 +487,8 @@ static void peer_gone(struct mp_conn *c, ssize_t err)
     }
     bool half_closed = err == 0 && c->body == MP_BODY_NONE;
     if (half_closed) {
-        /* The request is whole: the client has only ended its side (docs/adr/004). It gets its answer. */
+        /* The request is whole: the client has only ended its side (docs/adr/004). It gets its
+         * answer. */
         c->keep_alive = false;
         return;
     }
@@ -575,7 +586,8 @@ void mp_h1_server_on_ready(struct mp_io *io, unsigned events)
         bool drained = mp_chan_on_writable(c->cw, &c->ch);
         if (c->closing && (drained || c->ch.failed) && !c->lingering) {
             finish_close(c);
-        } else if (c->stream != NULL && mp_chan_backlog(&c->ch) < c->stream->http->buffer_limit / 2 + 1) {
+        } else if (c->stream != NULL &&
+                   mp_chan_backlog(&c->ch) < c->stream->http->buffer_limit / 2 + 1) {
             mp_stream_on_writable(c->stream);
         } else if (c->stream == NULL) {
             if (!c->head_wait) {
@@ -642,7 +654,8 @@ static void write_1xx(struct mp_stream *s, struct mp_resp_head *h)
     if (s->conn->minor == 0) {
         return; /* RFC 9110 15.2 */
     }
-    struct mp_h1_head_out o = {.status = h->status, .minor = 1, .body = MP_BODY_NONE, .hdrs = &h->hdrs};
+    struct mp_h1_head_out o = {
+        .status = h->status, .minor = 1, .body = MP_BODY_NONE, .hdrs = &h->hdrs};
     write_head(s->conn, &o);
     mp_stat_inc(s->stats, MP_ST_HTTP_RQ_1XX);
 }
@@ -651,7 +664,8 @@ static void write_headers(struct mp_stream *s, struct mp_resp_head *h, bool end)
 {
     struct mp_conn *c = s->conn;
     bool bodiless = s->req.method == MP_METHOD_HEAD || h->status == 204 || h->status == 304;
-    struct mp_h1_head_out o = {.status = h->status, .minor = 1, .body = MP_BODY_NONE, .hdrs = &h->hdrs};
+    struct mp_h1_head_out o = {
+        .status = h->status, .minor = 1, .body = MP_BODY_NONE, .hdrs = &h->hdrs};
     if (bodiless) {
         o.write_length_zero = h->has_content_length && h->status != 204;
         o.content_length = h->content_length;
@@ -670,7 +684,9 @@ static void write_headers(struct mp_stream *s, struct mp_resp_head *h, bool end)
     if (c->body != MP_BODY_NONE || (c->keep_alive && !more_requests(c))) {
         c->keep_alive = false;
     }
-    o.conn = !c->keep_alive ? MP_H1_CONN_CLOSE : c->minor == 0 ? MP_H1_CONN_KEEP_ALIVE : MP_H1_CONN_DEFAULT;
+    o.conn = !c->keep_alive  ? MP_H1_CONN_CLOSE
+             : c->minor == 0 ? MP_H1_CONN_KEEP_ALIVE
+                             : MP_H1_CONN_DEFAULT;
     s->resp_framing = (uint8_t)(bodiless ? MP_BODY_NONE : o.body);
     s->resp_left = o.content_length;
     write_head(c, &o);
@@ -684,7 +700,8 @@ static void write_data(struct mp_stream *s, struct mp_str data, bool end)
     }
     if (s->resp_framing == MP_BODY_LENGTH) {
         if (data.n > s->resp_left || (end && data.n != s->resp_left)) {
-            /* A filter changed the body and kept the length: cut the connection, the client must notice. */
+            /* A filter changed the body and kept the length: cut the connection, the client must
+             * notice. */
             mp_stat_inc(s->stats, MP_ST_HTTP_RQ_TX_RESET);
             c->keep_alive = false;
             mp_chan_fail(c->cw, &c->ch);

@@ -21,7 +21,8 @@ static enum route_subject subject_of(struct mp_str name)
     return ROUTE_FIELD;
 }
 
-bool mp_filter_headers_match(const struct mp_conf_header_match *list, uint32_t n, const struct mp_req_head *h)
+bool mp_filter_headers_match(const struct mp_conf_header_match *list, uint32_t n,
+                             const struct mp_req_head *h)
 {
     const struct route_request q = {.head = h};
     for (uint32_t i = 0; i < n; i++) {

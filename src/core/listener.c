@@ -12,7 +12,8 @@
 #include "core/stats.h"
 #include "io/sock.h"
 
-#define ACCEPT_BATCH    64  /* connections per event at most, so that a storm does not starve the others */
+#define ACCEPT_BATCH \
+    64 /* connections per event at most, so that a storm does not starve the others */
 #define RESUME_AFTER_MS 100
 
 /* A stat scope of an earlier stat prefix: connections still count in it. */
@@ -41,8 +42,8 @@ static void on_cut(struct mp_timer *t)
 {
     struct mp_listener_local *l = MP_CONTAINER_OF(t, struct mp_listener_local, cut_timer);
     if (l->n_conns > 0) {
-        mp_log(MP_LOG_WARNING, "connections of a removed listener are cut", kv_str("listener", l->name),
-               kv_u64("connections", l->n_conns));
+        mp_log(MP_LOG_WARNING, "connections of a removed listener are cut",
+               kv_str("listener", l->name), kv_u64("connections", l->n_conns));
         mp_listener_local_close_all(l, "listener_removed");
         mp_cork_flush(l->cw);
     }
@@ -68,8 +69,9 @@ static bool admit(struct mp_listener_local *l)
     return true;
 }
 
-/* How many to accept now. Asking in vain costs as much as two thirds of a success (the kernel makes the socket
- * first), and the descriptor is level-triggered: so one at a time, more while the queue goes on to be full. */
+/* How many to accept now. Asking in vain costs as much as two thirds of a success (the kernel makes
+ * the socket first), and the descriptor is level-triggered: so one at a time, more while the queue
+ * goes on to be full. */
 static uint32_t accept_budget(struct mp_accept_sock *sock, uint64_t turn)
 {
     sock->streak = turn == sock->last_turn + 1 ? sock->streak + 1 : 0;
@@ -94,9 +96,11 @@ static void accept_some(struct mp_accept_sock *sock, uint32_t budget)
             if (fd == -ECONNABORTED || fd == -EPROTO) {
                 continue;
             }
-            /* Out of descriptors or memory: the queue keeps the connections; try again shortly, without spinning. */
+            /* Out of descriptors or memory: the queue keeps the connections; try again shortly,
+             * without spinning. */
             mp_stat_inc(l->stats, MP_ST_LISTENER_ACCEPT_PAUSED);
-            mp_log(MP_LOG_WARNING, "accept failed, pausing", kv_str("listener", l->name), kv_i64("errno", -fd));
+            mp_log(MP_LOG_WARNING, "accept failed, pausing", kv_str("listener", l->name),
+                   kv_i64("errno", -fd));
             pause_accept(l, true);
             mp_timer_in(loop, &l->resume_timer, RESUME_AFTER_MS);
             return;
@@ -116,8 +120,9 @@ static void on_accept(struct mp_io *io, unsigned events)
     accept_some(sock, accept_budget(sock, mp_loop_stats(sock->lst->cw->w.loop)->turns));
 }
 
-struct mp_listener_local *mp_listener_local_new(struct mp_core_worker *cw, struct mp_listener_conf *conf,
-                                                const int *fds, uint32_t n_fds)
+struct mp_listener_local *mp_listener_local_new(struct mp_core_worker *cw,
+                                                struct mp_listener_conf *conf, const int *fds,
+                                                uint32_t n_fds)
 {
     struct mp_listener_local *l = calloc(1, sizeof(*l));
     MP_ASSERT(l != NULL);
@@ -173,7 +178,7 @@ void mp_listener_local_update(struct mp_listener_local *l, struct mp_listener_co
 
 static void drain_conns(struct mp_listener_local *l)
 {
-    MP_LIST_FOREACH_SAFE(it, &l->conns) {
+    MP_LIST_FOREACH_SAFE (it, &l->conns) {
         mp_conn_drain(MP_CONTAINER_OF(it, struct mp_conn, link));
     }
 }
@@ -249,7 +254,7 @@ void mp_listener_local_free(struct mp_listener_local *l)
 
 void mp_listener_local_close_all(struct mp_listener_local *l, const char *details)
 {
-    MP_LIST_FOREACH_SAFE(it, &l->conns) {
+    MP_LIST_FOREACH_SAFE (it, &l->conns) {
         struct mp_conn *c = MP_CONTAINER_OF(it, struct mp_conn, link);
         if (c->stream != NULL) {
             c->ch.failed = true;

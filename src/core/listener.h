@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Listeners: sockets (main thread) and what each worker has of them. A listener is the same one over generations when its
- * name and addresses are; then its sockets and connections stay.
+/* Listeners: sockets (main thread) and what each worker has of them. A listener is the same one
+ * over generations when its name and addresses are; then its sockets and connections stay.
  */
 #pragma once
 #include <stdbool.h>
@@ -25,25 +25,26 @@ struct mp_listener_local {
     struct mp_listener_conf *conf; /* entered */
     struct mp_http *http;          /* entered; current */
     struct mp_stat_scope *http_scope;
-    struct mp_list old_scopes;     /* of former stat prefixes, while connections count in them */
+    struct mp_list old_scopes; /* of former stat prefixes, while connections count in them */
     const struct mp_stat_block *stats, *http_stats;
     struct mp_accept_sock socks[MP_LISTENER_ADDRS_MAX];
     uint32_t n_socks;
     struct mp_list conns;
     uint32_t n_conns;
-    bool removed;                  /* freed with its last connection */
-    bool paused;                   /* accept is paused: descriptors or connections ran out */
+    bool removed; /* freed with its last connection */
+    bool paused;  /* accept is paused: descriptors or connections ran out */
     bool freeing;
-    uint64_t generation;           /* of the last snapshot that had it */
+    uint64_t generation; /* of the last snapshot that had it */
     struct mp_timer resume_timer;
-    struct mp_timer cut_timer;     /* when what is left of a removed listener's connections is cut */
+    struct mp_timer cut_timer; /* when what is left of a removed listener's connections is cut */
     struct mp_task free_task;
     struct mp_str name;
 };
 
 /* Worker thread. fds: one per address, owned by the local afterwards. */
-struct mp_listener_local *mp_listener_local_new(struct mp_core_worker *cw, struct mp_listener_conf *conf,
-                                                const int *fds, uint32_t n_fds);
+struct mp_listener_local *mp_listener_local_new(struct mp_core_worker *cw,
+                                                struct mp_listener_conf *conf, const int *fds,
+                                                uint32_t n_fds);
 /* The listener has a new configuration with the same addresses. */
 void mp_listener_local_update(struct mp_listener_local *l, struct mp_listener_conf *conf);
 /* Stops accepting; connections drain, and are cut after the manager's drain_timeout. */

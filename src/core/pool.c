@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Upstream requests and the pool of connections that carries them.
  *
- * A request takes the warmest idle connection of its host, else waits in the host's queue while a connection is opened for
- * it; whichever connection is ready first takes the oldest waiting request.
+ * A request takes the warmest idle connection of its host, else waits in the host's queue while a
+ * connection is opened for it; whichever connection is ready first takes the oldest waiting
+ * request.
  *
- * The connection limit is the cluster's, over all workers; a host without any connection on this worker may always open
- * one, so that a limit held by others can slow a request but never starve it.
+ * The connection limit is the cluster's, over all workers; a host without any connection on this
+ * worker may always open one, so that a limit held by others can slow a request but never starve
+ * it.
  */
 #include <errno.h>
 #include <string.h>
@@ -45,7 +47,8 @@ void mp_upconn_close(struct mp_upconn *uc)
     mp_stat_add(c->stats, MP_ST_CLUSTER_CX_TX_BYTES, uc->ch.tx);
     mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_DESTROY);
     mp_stat_dec(c->stats, MP_ST_CLUSTER_CX_ACTIVE);
-    mp_stat_record(c->stats, MP_ST_CLUSTER_CX_LENGTH, (mp_loop_now_ns(cw->w.loop) - uc->created_ns) / 1000);
+    mp_stat_record(c->stats, MP_ST_CLUSTER_CX_LENGTH,
+                   (mp_loop_now_ns(cw->w.loop) - uc->created_ns) / 1000);
     mp_chan_close(cw, &uc->ch);
     drop_input(uc);
     mp_wheel_remove(mp_loop_wheel(cw->w.loop), &uc->timer);
@@ -154,7 +157,8 @@ static void fail_first_pending(struct mp_host_local *h, enum mp_upreq_end why, c
 /* Opens connections for requests that have none coming. */
 static void serve_pending(struct mp_host_local *h)
 {
-    while (h->n_pending > h->n_connecting && h->cluster->conf != NULL && !h->removed && may_connect(h)) {
+    while (h->n_pending > h->n_connecting && h->cluster->conf != NULL && !h->removed &&
+           may_connect(h)) {
         int err = connect_one(h);
         if (err < 0) {
             mp_stat_inc(h->cluster->stats, MP_ST_CLUSTER_CX_CONNECT_FAIL);
@@ -172,7 +176,7 @@ void mp_host_close_unused(struct mp_host_local *h)
     while (!mp_list_empty(&h->idle)) {
         mp_upconn_close(MP_CONTAINER_OF(h->idle.next, struct mp_upconn, link));
     }
-    MP_LIST_FOREACH_SAFE(it, &h->busy) {
+    MP_LIST_FOREACH_SAFE (it, &h->busy) {
         struct mp_upconn *uc = MP_CONTAINER_OF(it, struct mp_upconn, link);
         if (uc->state == MP_UPCONN_CONNECTING) {
             mp_upconn_close(uc);
@@ -258,11 +262,13 @@ void mp_upconn_on_connected(struct mp_upconn *uc, int err)
     struct mp_cluster_local *c = h->cluster;
     if (err < 0) {
         mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_CONNECT_FAIL);
-        fail_first_pending(h, MP_UP_CONNECT_FAILED, "upstream_reset_before_response_started{connection_failure}");
+        fail_first_pending(h, MP_UP_CONNECT_FAILED,
+                           "upstream_reset_before_response_started{connection_failure}");
         mp_upconn_close(uc);
         return;
     }
-    mp_stat_record(c->stats, MP_ST_CLUSTER_CX_CONNECT_MS, (mp_loop_now_ns(uc->cw->w.loop) - uc->created_ns) / 1000);
+    mp_stat_record(c->stats, MP_ST_CLUSTER_CX_CONNECT_MS,
+                   (mp_loop_now_ns(uc->cw->w.loop) - uc->created_ns) / 1000);
     h->n_connecting--;
     uc->state = MP_UPCONN_IDLE;
     mp_upconn_release(uc, true);
@@ -271,8 +277,8 @@ void mp_upconn_on_connected(struct mp_upconn *uc, int err)
 static bool may_reuse(struct mp_upconn *uc)
 {
     struct mp_cluster_local *c = uc->host->cluster;
-    if (c->conf == NULL || uc->host->removed || uc->ch.failed || uc->ch.hup || uc->ch.fin || uc->in_n > 0 ||
-        mp_chan_queued(uc->cw, &uc->ch) > 0) {
+    if (c->conf == NULL || uc->host->removed || uc->ch.failed || uc->ch.hup || uc->ch.fin ||
+        uc->in_n > 0 || mp_chan_queued(uc->cw, &uc->ch) > 0) {
         return false;
     }
     const struct mp_conf_cluster *conf = c->conf->conf;
@@ -306,7 +312,8 @@ void mp_upconn_release(struct mp_upconn *uc, bool reusable)
             return;
         }
         if (h->n_connecting < h->n_pending) {
-            /* It waits for a fresh connection, and there may be none coming (limit): this one makes room. */
+            /* It waits for a fresh connection, and there may be none coming (limit): this one makes
+             * room. */
             mp_upconn_close(uc);
             return;
         }
@@ -365,7 +372,8 @@ static void account_end(struct mp_upreq *u)
     if (u->counted) {
         u->counted = false;
         mp_stat_dec(c->stats, MP_ST_CLUSTER_RQ_ACTIVE);
-        mp_stat_record(c->stats, MP_ST_CLUSTER_RQ_TIME, (mp_loop_now_ns(u->cw->w.loop) - u->sent_ns) / 1000);
+        mp_stat_record(c->stats, MP_ST_CLUSTER_RQ_TIME,
+                       (mp_loop_now_ns(u->cw->w.loop) - u->sent_ns) / 1000);
     }
 }
 
@@ -403,7 +411,8 @@ void mp_upreq_conn_lost(struct mp_upreq *u, enum mp_upreq_end why, const char *d
     u->conn = NULL;
     bool stale = u->reused_conn && !u->any_response && u->idempotent && u->no_body && !u->retried;
     if (stale && !u->host->removed) {
-        /* The upstream closed an idle connection as we began to use it: nothing was processed (RFC 9112 9.3.1). */
+        /* The upstream closed an idle connection as we began to use it: nothing was processed (RFC
+         * 9112 9.3.1). */
         u->retried = true;
         u->head_sent = false;
         mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_RQ_RETRY);
@@ -416,8 +425,8 @@ void mp_upreq_conn_lost(struct mp_upreq *u, enum mp_upreq_end why, const char *d
 }
 
 void mp_upreq_start(struct mp_upreq *u, struct mp_core_worker *cw, struct mp_cluster_local *cluster,
-                    const struct mp_upreq_ops *ops, const struct mp_req_head *head, struct mp_str path,
-                    struct mp_str authority, bool end)
+                    const struct mp_upreq_ops *ops, const struct mp_req_head *head,
+                    struct mp_str path, struct mp_str authority, bool end)
 {
     memset(u, 0, sizeof(*u));
     u->ops = ops;
@@ -430,7 +439,8 @@ void mp_upreq_start(struct mp_upreq *u, struct mp_core_worker *cw, struct mp_clu
     u->no_body = end;
     u->idempotent = mp_method_idempotent(head->method);
     u->started = true;
-    u->expect_100 = mp_hdrs_maybe(&head->hdrs, MP_HDR_EXPECT) && mp_hdrs_get(&head->hdrs, MP_HDR_EXPECT) != NULL;
+    u->expect_100 = mp_hdrs_maybe(&head->hdrs, MP_HDR_EXPECT) &&
+                    mp_hdrs_get(&head->hdrs, MP_HDR_EXPECT) != NULL;
     mp_buf_init(&u->held);
     mp_list_init(&u->link);
     mp_task_init(&u->end_task, run_end_task);
@@ -452,7 +462,8 @@ void mp_upreq_start(struct mp_upreq *u, struct mp_core_worker *cw, struct mp_clu
         attach(MP_CONTAINER_OF(h->idle.next, struct mp_upconn, link), u);
         return;
     }
-    if (__atomic_load_n(&cluster->shared->pending, __ATOMIC_RELAXED) >= cluster->conf->conf->pending_max) {
+    if (__atomic_load_n(&cluster->shared->pending, __ATOMIC_RELAXED) >=
+        cluster->conf->conf->pending_max) {
         mp_stat_inc(cluster->stats, MP_ST_CLUSTER_RQ_PENDING_OVERFLOW);
         fail_later(u, MP_UP_OVERFLOW, "upstream_reset_before_response_started{overflow}");
         return;

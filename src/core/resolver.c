@@ -19,7 +19,7 @@ struct name {
     struct mp_dns_query *query;
     struct mp_addr *addrs;
     uint32_t n;
-    bool is_ip;   /* given as an address: needs no resolving */
+    bool is_ip; /* given as an address: needs no resolving */
     uint32_t ttl_s;
 };
 
@@ -27,13 +27,13 @@ struct name {
 struct entry {
     struct mp_list link;
     struct mp_resolver *resolver;
-    struct mp_cluster *cluster; /* a reference */
+    struct mp_cluster *cluster;  /* a reference */
     struct mp_endpoint_set *set; /* last one handed out */
     struct name *names;
     uint32_t n_names;
-    uint32_t waiting;  /* queries under way */
-    bool warm;         /* every name has been answered once */
-    bool published;    /* in the snapshot that the workers have */
+    uint32_t waiting; /* queries under way */
+    bool warm;        /* every name has been answered once */
+    bool published;   /* in the snapshot that the workers have */
     bool keep;
     struct mp_timer refresh;
 };
@@ -112,7 +112,8 @@ static struct mp_endpoint_set *make_set(const struct entry *en)
             struct mp_endpoint *out = &s->v[s->n++];
             out->addr = nm->addrs[k];
             out->addr.port = nm->conf->addr.port;
-            out->hostname = mp_arena_dup(&s->arena, nm->conf->hostname.n > 0 ? nm->conf->hostname : nm->conf->addr.host);
+            out->hostname = mp_arena_dup(&s->arena, nm->conf->hostname.n > 0 ? nm->conf->hostname
+                                                                             : nm->conf->addr.host);
             out->weight = nm->conf->weight > 0 ? nm->conf->weight : 1;
             out->priority = nm->conf->priority;
             out->healthy = !nm->conf->draining && !nm->conf->unhealthy;
@@ -137,8 +138,8 @@ static bool same_set(const struct mp_endpoint_set *a, const struct mp_endpoint_s
 /* ---- resolving ---- */
 
 /* The model holds Envoy's number. */
-_Static_assert(MP_DNS_AUTO == 0 && MP_DNS_V4_ONLY == 1 && MP_DNS_V6_ONLY == 2 && MP_DNS_V4_PREFERRED == 3 &&
-                   MP_DNS_ALL == 4,
+_Static_assert(MP_DNS_AUTO == 0 && MP_DNS_V4_ONLY == 1 && MP_DNS_V6_ONLY == 2 &&
+                   MP_DNS_V4_PREFERRED == 3 && MP_DNS_ALL == 4,
                "order of Cluster.DnsLookupFamily");
 
 static struct mp_dns *dns_for(struct mp_resolver *r, struct mp_str servers)
@@ -154,7 +155,8 @@ static struct mp_dns *dns_for(struct mp_resolver *r, struct mp_str servers)
     }
     struct mp_dns *dns;
     if (mp_is_err(mp_dns_new(r->engine->opts.main_loop, servers.p, &dns))) {
-        mp_log(MP_LOG_ERROR, "name servers cannot be used, taking the system's", kv_str("servers", servers));
+        mp_log(MP_LOG_ERROR, "name servers cannot be used, taking the system's",
+               kv_str("servers", servers));
         return r->engine->dns;
     }
     struct own_servers *o = calloc(1, sizeof(*o));
@@ -174,7 +176,7 @@ static void on_refresh(struct mp_timer *t)
 
 static bool all_warm(const struct mp_resolver *r)
 {
-    MP_LIST_FOREACH(it, &r->entries) {
+    MP_LIST_FOREACH (it, &r->entries) {
         if (!MP_CONTAINER_OF(it, struct entry, link)->warm) {
             return false;
         }
@@ -255,7 +257,8 @@ static void start(struct entry *en)
     for (uint32_t i = 0; i < en->n_names; i++) {
         struct name *nm = &en->names[i];
         struct mp_addr ip;
-        if (nm->n == 0 && !mp_is_err(mp_addr_parse_ip(nm->conf->addr.host, nm->conf->addr.port, &ip))) {
+        if (nm->n == 0 &&
+            !mp_is_err(mp_addr_parse_ip(nm->conf->addr.host, nm->conf->addr.port, &ip))) {
             nm->addrs = malloc(sizeof(ip));
             MP_ASSERT(nm->addrs != NULL);
             nm->addrs[0] = ip;
@@ -267,8 +270,9 @@ static void start(struct entry *en)
         }
         en->waiting++;
         mp_stat_inc(e->main->server_stats, MP_ST_SERVER_DNS_QUERIES);
-        nm->query = mp_dns_resolve(dns, nm->conf->addr.host, (enum mp_dns_family)en->cluster->conf->dns_family,
-                                   on_answer, nm);
+        nm->query =
+            mp_dns_resolve(dns, nm->conf->addr.host,
+                           (enum mp_dns_family)en->cluster->conf->dns_family, on_answer, nm);
     }
     if (--en->waiting == 0) {
         round_done(en);
@@ -327,7 +331,7 @@ struct mp_resolver *mp_resolver_free(struct mp_resolver *r)
     if (r == NULL) {
         return NULL;
     }
-    MP_LIST_FOREACH_SAFE(it, &r->entries) {
+    MP_LIST_FOREACH_SAFE (it, &r->entries) {
         entry_free(MP_CONTAINER_OF(it, struct entry, link));
     }
     struct mp_list *it;
@@ -343,7 +347,7 @@ struct mp_resolver *mp_resolver_free(struct mp_resolver *r)
 
 static struct entry *find_entry(struct mp_resolver *r, const struct mp_cluster *c)
 {
-    MP_LIST_FOREACH(it, &r->entries) {
+    MP_LIST_FOREACH (it, &r->entries) {
         struct entry *en = MP_CONTAINER_OF(it, struct entry, link);
         if (en->cluster == c) {
             return en;
@@ -356,7 +360,7 @@ static struct entry *find_entry(struct mp_resolver *r, const struct mp_cluster *
 static void drop_overtaken(struct mp_resolver *r, const struct mp_snapshot *snap)
 {
     bool overtaken = false;
-    MP_LIST_FOREACH(it, &r->entries) {
+    MP_LIST_FOREACH (it, &r->entries) {
         struct entry *en = MP_CONTAINER_OF(it, struct entry, link);
         en->keep = en->published;
         overtaken |= !en->published;
@@ -367,7 +371,7 @@ static void drop_overtaken(struct mp_resolver *r, const struct mp_snapshot *snap
             en->keep = true;
         }
     }
-    MP_LIST_FOREACH_SAFE(it, &r->entries) {
+    MP_LIST_FOREACH_SAFE (it, &r->entries) {
         struct entry *en = MP_CONTAINER_OF(it, struct entry, link);
         if (!en->keep) {
             entry_free(en);
@@ -375,7 +379,8 @@ static void drop_overtaken(struct mp_resolver *r, const struct mp_snapshot *snap
     }
 }
 
-bool mp_resolver_prepare(struct mp_resolver *r, const struct mp_snapshot *snap, void (*warmed)(void *arg), void *arg)
+bool mp_resolver_prepare(struct mp_resolver *r, const struct mp_snapshot *snap,
+                         void (*warmed)(void *arg), void *arg)
 {
     r->warmed = NULL;
     drop_overtaken(r, snap);
@@ -396,7 +401,7 @@ bool mp_resolver_prepare(struct mp_resolver *r, const struct mp_snapshot *snap, 
 void mp_resolver_published(struct mp_resolver *r, const struct mp_snapshot *snap)
 {
     r->warmed = NULL;
-    MP_LIST_FOREACH(it, &r->entries) {
+    MP_LIST_FOREACH (it, &r->entries) {
         MP_CONTAINER_OF(it, struct entry, link)->keep = false;
     }
     for (uint32_t i = 0; i < snap->n_clusters; i++) {
@@ -412,7 +417,7 @@ void mp_resolver_published(struct mp_resolver *r, const struct mp_snapshot *snap
             }
         }
     }
-    MP_LIST_FOREACH_SAFE(it, &r->entries) {
+    MP_LIST_FOREACH_SAFE (it, &r->entries) {
         struct entry *en = MP_CONTAINER_OF(it, struct entry, link);
         if (!en->keep) {
             entry_free(en);

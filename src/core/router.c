@@ -70,7 +70,8 @@ static mp_err set_number(struct mp_stream *s, struct mp_hdrs *h, enum mp_hdr_id 
         return MP_FAIL(LIMIT);
     }
     memcpy(p, text + sizeof(text) - n, n);
-    return mp_hdrs_maybe(h, id) ? mp_hdrs_set_id(h, id, mp_str(p, n)) : mp_hdrs_add_id(h, id, mp_str(p, n));
+    return mp_hdrs_maybe(h, id) ? mp_hdrs_set_id(h, id, mp_str(p, n))
+                                : mp_hdrs_add_id(h, id, mp_str(p, n));
 }
 
 static bool envoy_headers(const struct mp_filter *f)
@@ -107,7 +108,8 @@ static mp_err prepare(struct mp_filter *f, const struct mp_route *route,
             MP_TRY(mp_hdrs_set_id(&s->req.hdrs, MP_HDR_X_ENVOY_ORIGINAL_PATH, s->req.path));
         }
         if (route->conf->timeout_ms > 0) {
-            MP_TRY(set_number(s, &s->req.hdrs, MP_HDR_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS, route->conf->timeout_ms));
+            MP_TRY(set_number(s, &s->req.hdrs, MP_HDR_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS,
+                              route->conf->timeout_ms));
         }
     }
     const struct mp_hdr *host = mp_hdrs_get(&s->req.hdrs, MP_HDR_HOST);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* The router: the terminal filter of ordinary chains. Chooses what the route says (cluster, redirect, direct response),
- * sends the request upstream and the response back.
+/* The router: the terminal filter of ordinary chains. Chooses what the route says (cluster,
+ * redirect, direct response), sends the request upstream and the response back.
  */
 #pragma once
 #include <stdbool.h>

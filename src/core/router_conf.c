@@ -4,7 +4,8 @@
 
 #include "envoy_extensions_filters_http_router_v3.pb-c.h"
 
-static mp_err parse(const ProtobufCMessage *m, struct mp_arena *arena, const struct mp_conf_where *w, void **ret)
+static mp_err parse(const ProtobufCMessage *m, struct mp_arena *arena,
+                    const struct mp_conf_where *w, void **ret)
 {
     const Envoy__Extensions__Filters__Http__Router__V3__Router *r = (const void *)m;
     struct mp_router_conf *c = mp_arena_zalloc(arena, sizeof(*c));

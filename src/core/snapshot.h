@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* One generation of compiled configuration: a root over shared immutable objects (conf/object.h). */
+/* One generation of compiled configuration: a root over shared immutable objects (conf/object.h).
+ */
 #pragma once
 #include <stdint.h>
 #include "base/diag.h"
@@ -17,23 +18,23 @@ struct mp_http {
     struct mp_obj obj; /* first */
     const struct mp_conf_http *conf;
     struct mp_conf_part *part;     /* a reference: conf is in it */
-    struct mp_route_table *routes;    /* a reference */
+    struct mp_route_table *routes; /* a reference */
     struct mp_stat_scope *stats;
     const struct mp_conf_http_filter *filters; /* the model's */
     uint16_t n_filters;
-    uint32_t filter_cells;            /* bytes of all instances of one stream */
+    uint32_t filter_cells; /* bytes of all instances of one stream */
     struct mp_alog **alogs;
     uint32_t n_alogs;
     uint32_t buffer_limit;
-    struct mp_arena arena;            /* of compiled parts */
+    struct mp_arena arena; /* of compiled parts */
 };
 
 /* A configured cluster. Per-worker state (struct mp_cluster_local) outlives it. */
 struct mp_cluster {
     struct mp_obj obj; /* first */
     const struct mp_conf_cluster *conf;
-    struct mp_conf_part *part;     /* a reference: conf is in it */
-    uint32_t id;                   /* of the name, stable over generations */
+    struct mp_conf_part *part; /* a reference: conf is in it */
+    uint32_t id;               /* of the name, stable over generations */
     struct mp_stat_scope *stats;
     struct mp_cluster_shared *shared;
     struct mp_endpoint_set *endpoints; /* of a STATIC cluster; NULL: the resolver brings them */
@@ -48,8 +49,8 @@ struct mp_listener_shared {
 struct mp_listener_conf {
     struct mp_obj obj; /* first */
     const struct mp_conf_listener *conf;
-    struct mp_conf_part *part;     /* a reference: conf is in it */
-    struct mp_http *http;          /* a reference */
+    struct mp_conf_part *part; /* a reference: conf is in it */
+    struct mp_http *http;      /* a reference */
     struct mp_stat_scope *stats;
     struct mp_listener_shared *shared;
 };
@@ -57,7 +58,7 @@ struct mp_listener_conf {
 struct mp_snapshot {
     uint32_t refs; /* atomic */
     uint64_t generation;
-    struct mp_conf *conf;             /* the model without its parts, which the objects keep */
+    struct mp_conf *conf; /* the model without its parts, which the objects keep */
     struct mp_listener_conf **listeners;
     uint32_t n_listeners;
     struct mp_cluster **clusters;

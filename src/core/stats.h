@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Stat schemas of core: names as Envoy's. The tables are in stats.c, generated from the .def files. */
+/* Stat schemas of core: names as Envoy's. The tables are in stats.c, generated from the .def files.
+ */
 #pragma once
 #include "base/stat.h"
 #include "codec/h1_parse.h"
 
-#define MP_COUNTER(token, name, help) MP_ST_##token,
-#define MP_GAUGE(token, name, help) MP_ST_##token,
-#define MP_HISTOGRAM(token, name, help, scale) MP_ST_##token,
+#define MP_COUNTER(token, name, help)                       MP_ST_##token,
+#define MP_GAUGE(token, name, help)                         MP_ST_##token,
+#define MP_HISTOGRAM(token, name, help, scale)              MP_ST_##token,
 #define MP_COUNTER_L(token, name, help, prom, label, value) MP_ST_##token,
 enum mp_stat_server {
 #include "core/stats_server.def"
@@ -29,9 +30,11 @@ enum mp_stat_cluster {
 #undef MP_HISTOGRAM
 #undef MP_COUNTER_L
 
-extern const struct mp_stat_schema mp_stats_server, mp_stats_http, mp_stats_listener, mp_stats_cluster;
+extern const struct mp_stat_schema mp_stats_server, mp_stats_http, mp_stats_listener,
+    mp_stats_cluster;
 
-/* One counter per reason for which the codec refuses a message; scopes "downstream" and "upstream". */
+/* One counter per reason for which the codec refuses a message; scopes "downstream" and "upstream".
+ */
 #define MP_ST_HTTP1_COUNT (MP_H1_STATUS_COUNT - MP_H1_MORE - 1)
 extern struct mp_stat_schema mp_stats_http1;
 /* Not for MP_H1_OK and MP_H1_MORE. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Streams: life, deadlines, the connection manager's work on heads, local replies, the way out to the codec. */
+/* Streams: life, deadlines, the connection manager's work on heads, local replies, the way out to
+ * the codec. */
 #include "core/stream.h"
 
 #include <stdio.h>
@@ -17,7 +18,8 @@
 #include "core/snapshot.h"
 #include "core/stats.h"
 
-#define STREAM_CELL        4096 /* a class of mp_blocks: stream, filters and both heads of a usual request */
+#define STREAM_CELL \
+    4096 /* a class of mp_blocks: stream, filters and both heads of a usual request */
 #define STREAM_ARENA_BLOCK 4096
 /* Heads of both directions, added fields, texts: a request cannot take more. */
 #define STREAM_ARENA_MAX (1024 * 1024)
@@ -41,7 +43,8 @@ struct mp_stream *mp_stream_new(struct mp_core_worker *cw, struct mp_conn *conn,
     s->stats = conn->stats;
     s->cell_size = cell;
     mp_obj_pin(&http->obj, cw->w.id);
-    mp_arena_init(&s->arena, s + 1, cell - sizeof(*s), &cw->w.blocks.src, STREAM_ARENA_BLOCK, STREAM_ARENA_MAX);
+    mp_arena_init(&s->arena, s + 1, cell - sizeof(*s), &cw->w.blocks.src, STREAM_ARENA_BLOCK,
+                  STREAM_ARENA_MAX);
     mp_buf_init(&s->req_held);
     mp_buf_init(&s->resp_held);
     mp_hdrs_init(&s->req.hdrs, &s->arena, http->conf->fields_max);
@@ -113,7 +116,8 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 
 void mp_stream_arm(struct mp_stream *s)
 {
-    uint64_t at = sooner(sooner(s->request_deadline, s->idle_deadline), sooner(s->route_deadline, s->filter_deadline));
+    uint64_t at = sooner(sooner(s->request_deadline, s->idle_deadline),
+                         sooner(s->route_deadline, s->filter_deadline));
     if (at == 0) {
         mp_timer_unset(&s->timer);
         return;
@@ -149,7 +153,8 @@ static void on_timer(struct mp_timer *t)
     if (!s->ended && due(s->request_deadline, now)) {
         s->request_deadline = 0;
         mp_stat_inc(s->stats, MP_ST_HTTP_RQ_TIMEOUT);
-        mp_stream_local_reply(s, 408, NULL, MP_STR("request timeout"), MP_FLAG_DURATION_TIMEOUT, "request_overall_timeout");
+        mp_stream_local_reply(s, 408, NULL, MP_STR("request timeout"), MP_FLAG_DURATION_TIMEOUT,
+                              "request_overall_timeout");
     }
     if (!s->ended && due(s->idle_deadline, now)) {
         s->idle_deadline = 0;
@@ -193,7 +198,8 @@ static bool normalise_path(struct mp_stream *s)
         return true;
     case MP_URI_REDIRECT: {
         mp_stat_inc(s->stats, MP_ST_HTTP_RQ_PATH_REDIRECT);
-        const struct mp_reply_header location[] = {{MP_STR("location"), path}, {{NULL, 0}, {NULL, 0}}};
+        const struct mp_reply_header location[] = {{MP_STR("location"), path},
+                                                   {{NULL, 0}, {NULL, 0}}};
         mp_stream_local_reply(s, 307, location, MP_STR(""), 0, "path_normalization_failed");
         return false;
     }
@@ -201,7 +207,8 @@ static bool normalise_path(struct mp_stream *s)
         break;
     }
     mp_stat_inc(s->stats, MP_ST_HTTP_RQ_BAD_PATH);
-    mp_stream_local_reply(s, 400, NULL, MP_STR(""), MP_FLAG_DOWNSTREAM_PROTOCOL, "path_normalization_failed");
+    mp_stream_local_reply(s, 400, NULL, MP_STR(""), MP_FLAG_DOWNSTREAM_PROTOCOL,
+                          "path_normalization_failed");
     return false;
 }
 
@@ -229,7 +236,8 @@ void mp_stream_on_headers(struct mp_stream *s, bool end)
         mp_stream_abort(s, MP_FLAG_OVERLOAD, "overload");
         return;
     }
-    if (hc->body_bytes_max > 0 && s->req.has_content_length && s->req.content_length > hc->body_bytes_max) {
+    if (hc->body_bytes_max > 0 && s->req.has_content_length &&
+        s->req.content_length > hc->body_bytes_max) {
         mp_stat_inc(s->stats, MP_ST_HTTP_RQ_TOO_LARGE);
         mp_stream_local_reply(s, 413, NULL, MP_STR(""), 0, "request_payload_too_large");
         return;
@@ -319,7 +327,8 @@ static mp_err finish_response_head(struct mp_stream *s, struct mp_resp_head *h)
         MP_TRY(mp_header_ops_response(target_ops, s, &h->hdrs));
     }
     if (hc->server_header == MP_SERVER_OVERWRITE ||
-        (hc->server_header == MP_SERVER_APPEND_IF_ABSENT && mp_hdrs_get(&h->hdrs, MP_HDR_SERVER) == NULL)) {
+        (hc->server_header == MP_SERVER_APPEND_IF_ABSENT &&
+         mp_hdrs_get(&h->hdrs, MP_HDR_SERVER) == NULL)) {
         MP_TRY(mp_hdrs_set_id(&h->hdrs, MP_HDR_SERVER, hc->server_name));
     }
     if (mp_hdrs_get(&h->hdrs, MP_HDR_DATE) == NULL) {
@@ -418,7 +427,8 @@ static bool build_reply(struct mp_stream *s, struct mp_resp_head *h, unsigned st
             return false;
         }
     }
-    if (body.n > 0 && !has_type && mp_is_err(mp_hdrs_add_id(&h->hdrs, MP_HDR_CONTENT_TYPE, MP_STR("text/plain")))) {
+    if (body.n > 0 && !has_type &&
+        mp_is_err(mp_hdrs_add_id(&h->hdrs, MP_HDR_CONTENT_TYPE, MP_STR("text/plain")))) {
         return false;
     }
     h->has_content_length = true;
@@ -426,8 +436,9 @@ static bool build_reply(struct mp_stream *s, struct mp_resp_head *h, unsigned st
     return true;
 }
 
-void mp_stream_local_reply(struct mp_stream *s, unsigned status, const struct mp_reply_header *headers,
-                           struct mp_str body, uint32_t flags, const char *details)
+void mp_stream_local_reply(struct mp_stream *s, unsigned status,
+                           const struct mp_reply_header *headers, struct mp_str body,
+                           uint32_t flags, const char *details)
 {
     if (s->ended) {
         return;
@@ -439,7 +450,8 @@ void mp_stream_local_reply(struct mp_stream *s, unsigned status, const struct mp
         s->route_known = true;
         (void)mp_chain_new(s);
     }
-    struct mp_resp_head *h = s->resp_started || s->local_reply ? NULL : mp_arena_zalloc(&s->arena, sizeof(*h));
+    struct mp_resp_head *h =
+        s->resp_started || s->local_reply ? NULL : mp_arena_zalloc(&s->arena, sizeof(*h));
     if (h == NULL || !build_reply(s, h, status, headers, body)) {
         mp_stream_abort(s, flags, details);
         return;

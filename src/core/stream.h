@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* A stream: one request and its response, on one worker, whatever the protocols on both sides.
  *
- *   downstream codec (h1_server.c) --request events--> mp_stream --> chain (chain.c) --> terminal filter (router.c)
- *   downstream codec <--write calls-- mp_stream <-- chain, backwards <-- terminal filter
+ *   downstream codec (h1_server.c) --request events--> mp_stream --> chain (chain.c) --> terminal
+ * filter (router.c) downstream codec <--write calls-- mp_stream <-- chain, backwards <-- terminal
+ * filter
  *
- * The struct is the first part of its own arena's first block (1 KiB cell of the worker's pool) and goes with it.
- * Life: created by the codec at the request's head; ended exactly once by mp_stream_end (both directions complete, or
- * reset); its memory is given back at the end of the loop's turn.
+ * The struct is the first part of its own arena's first block (1 KiB cell of the worker's pool) and
+ * goes with it. Life: created by the codec at the request's head; ended exactly once by
+ * mp_stream_end (both directions complete, or reset); its memory is given back at the end of the
+ * loop's turn.
  */
 #pragma once
 #include <stdbool.h>
@@ -45,9 +47,9 @@ struct mp_stream {
     struct mp_conn *conn;
     const struct mp_stream_codec *codec;
     struct mp_core_worker *cw;
-    struct mp_http *http;          /* pinned */
-    const struct mp_stat_block *stats; /* of http's scope */
-    const struct mp_route *route;  /* in http's route table; NULL: none (yet) */
+    struct mp_http *http;                 /* pinned */
+    const struct mp_stat_block *stats;    /* of http's scope */
+    const struct mp_route *route;         /* in http's route table; NULL: none (yet) */
     const struct mp_route_target *target; /* of route, once the router has chosen; NULL: none */
     bool route_known;
 
@@ -60,43 +62,44 @@ struct mp_stream {
     bool resp_end_seen;
     bool local_reply;
     bool upgraded;
-    bool ended;          /* mp_stream_end has run; callbacks ignore the stream */
+    bool ended; /* mp_stream_end has run; callbacks ignore the stream */
     bool in_request_chain, in_response_chain;
     bool reset;
-    bool req_unwanted;   /* the terminal filter's output is full */
-    bool codec_waits;    /* the codec stopped reading and waits for read_on */
+    bool req_unwanted; /* the terminal filter's output is full */
+    bool codec_waits;  /* the codec stopped reading and waits for read_on */
     bool req_pause_in_data, resp_pause_in_data;
 
     /* chain */
     struct mp_filter **filters;
     uint16_t n_filters;
-    uint16_t req_at, resp_at;       /* filter that paused the direction */
+    uint16_t req_at, resp_at; /* filter that paused the direction */
     bool req_paused, resp_paused;
-    bool req_headers_passed, resp_headers_passed; /* false: the head itself waits at the paused filter */
+    bool req_headers_passed,
+        resp_headers_passed;           /* false: the head itself waits at the paused filter */
     struct mp_buf req_held, resp_held; /* data kept by a pause */
     bool req_trailers_held, resp_trailers_held;
-    uint32_t filter_marks;             /* MP_FILTER_MARK_* */
+    uint32_t filter_marks; /* MP_FILTER_MARK_* */
 
     struct mp_req_head req;
-    struct mp_resp_head *resp;      /* current final response head, in the arena */
+    struct mp_resp_head *resp; /* current final response head, in the arena */
     struct mp_hdrs req_trailers, resp_trailers;
     bool has_req_trailers, has_resp_trailers;
 
     /* facts, for the log and filters */
     uint64_t id;
-    uint64_t start_ns;         /* first byte of the request seen */
+    uint64_t start_ns; /* first byte of the request seen */
     uint64_t start_wall_ns;
     uint64_t req_end_ns, upstream_first_ns, resp_first_ns, end_ns; /* 0: not yet */
-    uint64_t bytes_in, bytes_out; /* body bytes */
-    const char *details;       /* RESPONSE_CODE_DETAILS; static; NULL: "-" */
-    struct mp_addr client;     /* after trusted hops */
-    char *client_ip;           /* text, made on demand */
-    struct mp_str upstream_host;    /* text "ip:port" (persistent until the stream's end) */
+    uint64_t bytes_in, bytes_out;                                  /* body bytes */
+    const char *details;         /* RESPONSE_CODE_DETAILS; static; NULL: "-" */
+    struct mp_addr client;       /* after trusted hops */
+    char *client_ip;             /* text, made on demand */
+    struct mp_str upstream_host; /* text "ip:port" (persistent until the stream's end) */
     struct mp_str upstream_cluster;
-    uint8_t protocol_minor;    /* of HTTP/1.x; 20: HTTP/2 */
+    uint8_t protocol_minor; /* of HTTP/1.x; 20: HTTP/2 */
 
     /* the codec's */
-    uint8_t resp_framing;      /* enum mp_body_kind of the response as written */
+    uint8_t resp_framing; /* enum mp_body_kind of the response as written */
     uint64_t resp_left;
 
     /* deadlines in loop ms, 0: none; one timer serves all */
@@ -104,7 +107,7 @@ struct mp_stream {
     uint64_t idle_timeout_ms;
     struct mp_timer timer;
 
-    struct mp_list link;       /* worker's list of streams */
+    struct mp_list link; /* worker's list of streams */
     struct mp_arena arena;
     size_t cell_size;
 };
@@ -126,9 +129,10 @@ struct mp_stream_codec {
 
 /* ---- codec -> stream ---- */
 /* A stream whose req head is filled in by the codec afterwards. NULL: the worker's memory limit. */
-struct mp_stream *mp_stream_new(struct mp_core_worker *cw, struct mp_conn *conn, const struct mp_stream_codec *codec,
-                                struct mp_http *http);
-/* The head is complete: connection-manager work (x-forwarded-*, request id, path policy), then the chain. */
+struct mp_stream *mp_stream_new(struct mp_core_worker *cw, struct mp_conn *conn,
+                                const struct mp_stream_codec *codec, struct mp_http *http);
+/* The head is complete: connection-manager work (x-forwarded-*, request id, path policy), then the
+ * chain. */
 void mp_stream_on_headers(struct mp_stream *s, bool end);
 void mp_stream_on_data(struct mp_stream *s, struct mp_str data, bool end);
 void mp_stream_on_trailers(struct mp_stream *s);
@@ -140,8 +144,9 @@ void mp_stream_on_writable(struct mp_stream *s);
 bool mp_stream_wants_request(const struct mp_stream *s);
 
 /* ---- chain -> stream ---- */
-void mp_stream_local_reply(struct mp_stream *s, unsigned status, const struct mp_reply_header *headers,
-                           struct mp_str body, uint32_t flags, const char *details);
+void mp_stream_local_reply(struct mp_stream *s, unsigned status,
+                           const struct mp_reply_header *headers, struct mp_str body,
+                           uint32_t flags, const char *details);
 /* Gives up: reset towards the client (HTTP/1: connection closed). */
 void mp_stream_abort(struct mp_stream *s, uint32_t flags, const char *details);
 const struct mp_route *mp_stream_route(struct mp_stream *s);

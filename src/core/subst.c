@@ -6,9 +6,9 @@
 #include "core/conn.h"
 #include "core/route.h"
 #include "core/stream.h"
-#include "io/sock.h"
 #include "core/subst_int.h"
 #include "io/addr.h"
+#include "io/sock.h"
 
 static void put_u64(struct subst_out *o, uint64_t v)
 {

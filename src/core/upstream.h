@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* One request to a cluster, for the router, filters (call_http) and rpc: load balancing, pool, connection, codec are
- * behind it. Worker thread only.
+/* One request to a cluster, for the router, filters (call_http) and rpc: load balancing, pool,
+ * connection, codec are behind it. Worker thread only.
  *
- * Life: the owner embeds struct mp_upreq in memory that lives to the end of the loop's turn in which on_end comes;
- * mp_upreq_start; then callbacks. on_end comes exactly once and never from inside mp_upreq_start, unless the owner
- * cancels: then nothing comes any more.
+ * Life: the owner embeds struct mp_upreq in memory that lives to the end of the loop's turn in
+ * which on_end comes; mp_upreq_start; then callbacks. on_end comes exactly once and never from
+ * inside mp_upreq_start, unless the owner cancels: then nothing comes any more.
  */
 #pragma once
 #include <stdbool.h>
@@ -20,19 +20,20 @@ struct mp_upconn;
 struct mp_upreq;
 
 enum mp_upreq_end {
-    MP_UP_COMPLETE,        /* response delivered whole */
-    MP_UP_NO_HOST,         /* no healthy upstream */
-    MP_UP_OVERFLOW,        /* pending or connection limit */
+    MP_UP_COMPLETE, /* response delivered whole */
+    MP_UP_NO_HOST,  /* no healthy upstream */
+    MP_UP_OVERFLOW, /* pending or connection limit */
     MP_UP_CONNECT_FAILED,
     MP_UP_CONNECT_TIMEOUT,
-    MP_UP_RESET,           /* by the upstream, before or inside the response */
-    MP_UP_CLOSED,          /* closed by the upstream before the response was whole */
-    MP_UP_PROTOCOL_ERROR,  /* malformed response */
-    MP_UP_NOMEM            /* worker's memory limit */
+    MP_UP_RESET,          /* by the upstream, before or inside the response */
+    MP_UP_CLOSED,         /* closed by the upstream before the response was whole */
+    MP_UP_PROTOCOL_ERROR, /* malformed response */
+    MP_UP_NOMEM           /* worker's memory limit */
 };
 
 struct mp_upreq_ops {
-    /* A connection to this host will carry the request (text of its address; valid until on_end). */
+    /* A connection to this host will carry the request (text of its address; valid until on_end).
+     */
     void (*on_host)(struct mp_upreq *u, struct mp_str address, struct mp_str hostname);
     void (*on_1xx)(struct mp_upreq *u, struct mp_resp_head *h);
     void (*on_headers)(struct mp_upreq *u, struct mp_resp_head *h, bool end);
@@ -52,28 +53,28 @@ struct mp_upreq {
     struct mp_core_worker *cw;
     struct mp_cluster_local *cluster;
     struct mp_host_local *host;
-    struct mp_upconn *conn;       /* NULL: waiting for one */
-    struct mp_list link;          /* in the pending queue */
-    struct mp_task end_task;      /* failure found inside mp_upreq_start */
+    struct mp_upconn *conn;  /* NULL: waiting for one */
+    struct mp_list link;     /* in the pending queue */
+    struct mp_task end_task; /* failure found inside mp_upreq_start */
     /* request; borrowed until on_end */
     const struct mp_req_head *head;
     struct mp_str path, authority; /* as to be sent */
     bool idempotent;
     /* progress */
     bool started, pending, head_sent, ended;
-    bool no_body;                 /* the request ends with its head */
-    bool req_end;                 /* the request has been written whole */
-    bool held_all;                /* the whole rest of the request is in held (and trailers) */
-    bool req_chunked;             /* framing chosen for the request body */
-    bool expect_100;              /* the client waits for 100 (Continue) */
-    bool any_response;            /* a byte of a response has come */
+    bool no_body;      /* the request ends with its head */
+    bool req_end;      /* the request has been written whole */
+    bool held_all;     /* the whole rest of the request is in held (and trailers) */
+    bool req_chunked;  /* framing chosen for the request body */
+    bool expect_100;   /* the client waits for 100 (Continue) */
+    bool any_response; /* a byte of a response has come */
     bool resp_head, resp_end;
     bool reused_conn, retried;
-    bool leased, counted;         /* in the request breaker; in upstream_rq_active */
-    uint8_t why;                  /* enum mp_upreq_end for end_task */
+    bool leased, counted; /* in the request breaker; in upstream_rq_active */
+    uint8_t why;          /* enum mp_upreq_end for end_task */
     const char *details;
-    uint64_t req_left;            /* of a body with length */
-    struct mp_buf held;           /* body kept while there is no connection */
+    uint64_t req_left;  /* of a body with length */
+    struct mp_buf held; /* body kept while there is no connection */
     bool has_trailers;
     struct mp_hdrs *trailers;
     uint64_t sent_ns;
@@ -82,8 +83,8 @@ struct mp_upreq {
 
 /* cluster NULL is not allowed: the owner has answered 503 already. end: the request has no body. */
 void mp_upreq_start(struct mp_upreq *u, struct mp_core_worker *cw, struct mp_cluster_local *cluster,
-                    const struct mp_upreq_ops *ops, const struct mp_req_head *head, struct mp_str path,
-                    struct mp_str authority, bool end);
+                    const struct mp_upreq_ops *ops, const struct mp_req_head *head,
+                    struct mp_str path, struct mp_str authority, bool end);
 void mp_upreq_data(struct mp_upreq *u, struct mp_str data, bool end);
 void mp_upreq_trailers(struct mp_upreq *u, struct mp_hdrs *t);
 /* Bytes accepted and not yet taken by the kernel. */

@@ -14,12 +14,13 @@ struct mp_snapshot;
 struct mp_cluster_local;
 struct mp_listener_local;
 
-/* Output being put together: the head and small bodies of one connection, sent with one system call. */
+/* Output being put together: the head and small bodies of one connection, sent with one system
+ * call. */
 #define MP_CORK_SIZE (20 * 1024)
 struct mp_cork {
     struct mp_chan *owner; /* NULL: empty */
     uint32_t n;
-    char *buf;            /* MP_CORK_SIZE */
+    char *buf; /* MP_CORK_SIZE */
 };
 
 #define MP_FAILED_MAX 32
@@ -31,12 +32,12 @@ struct mp_core_worker {
     uint64_t generation;
 
     struct mp_cork cork;
-    struct mp_hdr *fields;         /* parser scratch: MP_FIELDS_SCRATCH entries */
+    struct mp_hdr *fields; /* parser scratch: MP_FIELDS_SCRATCH entries */
     struct mp_slab conns, upconns, hosts;
-    uint64_t next_id;              /* of connections and streams */
-    struct mp_list listeners;      /* mp_listener_local.link */
-    struct mp_list old_listeners;  /* removed ones with connections left */
-    struct mp_list streams;        /* all live ones */
+    uint64_t next_id;                   /* of connections and streams */
+    struct mp_list listeners;           /* mp_listener_local.link */
+    struct mp_list old_listeners;       /* removed ones with connections left */
+    struct mp_list streams;             /* all live ones */
     struct mp_cluster_local **clusters; /* by cluster id; NULL: not configured */
     uint32_t n_clusters;
     uint32_t n_conns, n_streams;
@@ -46,11 +47,12 @@ struct mp_core_worker {
     struct mp_filter_stats_local *filter_stats;
     const struct mp_stat_block *server_stats, *h1_down_stats, *h1_up_stats;
     struct mp_timer alog_timer;
-    /* Channels whose write failed in this turn; told at its end, as if the socket had reported the error. */
+    /* Channels whose write failed in this turn; told at its end, as if the socket had reported the
+     * error. */
     struct mp_task failed_task;
     struct mp_chan *failed[MP_FAILED_MAX];
     uint32_t n_failed;
-    bool failed_more;              /* there were more: all streams are looked at */
+    bool failed_more; /* there were more: all streams are looked at */
     /* What ended in this turn; freed at its end, because pointers may still be on the stack. */
     struct mp_task reap_task;
     struct mp_list dead_conns, dead_upconns, dead_streams;

@@ -136,8 +136,8 @@ static void on_signal(void *arg, int signo, int sender_pid)
         mp_engine_stop(p->engine);
         return;
     }
-    mp_log(MP_LOG_INFO, "stopping: draining connections", kv_i64("signal", signo), kv_i64("sender", sender_pid),
-           kv_u64("drain_time_s", p->opts.drain_time_s));
+    mp_log(MP_LOG_INFO, "stopping: draining connections", kv_i64("signal", signo),
+           kv_i64("sender", sender_pid), kv_u64("drain_time_s", p->opts.drain_time_s));
     drain(p);
 }
 
@@ -148,7 +148,9 @@ static bool set_log(const struct mp_options *o)
     const char *name = o->log_level != NULL ? o->log_level : getenv("LOGLEVEL");
     enum mp_log_level level = MP_LOG_INFO;
     if (name != NULL && name[0] != '\0' && !mp_log_level_parse(mp_str_c(name), &level)) {
-        fprintf(stderr, "marchproxy: log level '%s' is unknown: use trace, debug, info, warning, error, critical or off\n",
+        fprintf(stderr,
+                "marchproxy: log level '%s' is unknown: use trace, debug, info, warning, error, "
+                "critical or off\n",
                 name);
         return false;
     }
@@ -177,7 +179,8 @@ static void on_published(void *arg, uint64_t generation)
     struct program *p = arg;
     mp_reload_published(p->reload, generation);
     mp_log(MP_LOG_INFO, "configuration is live", kv_u64("generation", generation),
-           kv_u64("listeners", p->engine->snap->n_listeners), kv_u64("clusters", p->engine->snap->n_clusters),
+           kv_u64("listeners", p->engine->snap->n_listeners),
+           kv_u64("clusters", p->engine->snap->n_clusters),
            kv_u64("connections_max", p->engine->connections_max));
 }
 
@@ -197,8 +200,12 @@ static void free_all(struct program *p)
 /* -t: compiles everything that serving would compile, and opens no socket. */
 static int validate(struct program *p, struct mp_conf *conf, struct mp_diag *diag)
 {
-    const struct mp_engine_opts eo = {.n_workers = p->n_workers, .loops = p->loops, .main_loop = p->main_loop,
-                                      .seed = 1, .registry = &mp_filters_registry, .admin_http = mp_admin_http()};
+    const struct mp_engine_opts eo = {.n_workers = p->n_workers,
+                                      .loops = p->loops,
+                                      .main_loop = p->main_loop,
+                                      .seed = 1,
+                                      .registry = &mp_filters_registry,
+                                      .admin_http = mp_admin_http()};
     struct mp_snapshot *snap = NULL;
     if (mp_is_err(mp_engine_new(&eo, &p->engine))) {
         fprintf(stderr, "marchproxy: cannot start: %s\n", strerror(errno));
@@ -217,10 +224,16 @@ static int validate(struct program *p, struct mp_conf *conf, struct mp_diag *dia
 
 static bool start_engine(struct program *p, struct mp_conf *conf, struct mp_diag *diag)
 {
-    const struct mp_engine_opts eo = {.n_workers = p->n_workers, .loops = p->loops, .main_loop = p->main_loop,
-                                      .seed = mp_entropy_u64(), .registry = &mp_filters_registry,
-                                      .admin_http = mp_admin_http(), .threaded_log = true,
-                                      .fd_limit = raise_fd_limit(), .on_published = on_published, .arg = p};
+    const struct mp_engine_opts eo = {.n_workers = p->n_workers,
+                                      .loops = p->loops,
+                                      .main_loop = p->main_loop,
+                                      .seed = mp_entropy_u64(),
+                                      .registry = &mp_filters_registry,
+                                      .admin_http = mp_admin_http(),
+                                      .threaded_log = true,
+                                      .fd_limit = raise_fd_limit(),
+                                      .on_published = on_published,
+                                      .arg = p};
     if (mp_is_err(mp_engine_new(&eo, &p->engine))) {
         fprintf(stderr, "marchproxy: cannot start: %s\n", strerror(errno));
         mp_conf_free(conf);
@@ -238,8 +251,8 @@ static bool start_engine(struct program *p, struct mp_conf *conf, struct mp_diag
         return false;
     }
     if (ok) {
-        mp_log(MP_LOG_INFO, "marchproxy starts", kv_c("version", MP_VERSION), kv_u64("workers", p->n_workers),
-               kv_u64("fd_limit", eo.fd_limit));
+        mp_log(MP_LOG_INFO, "marchproxy starts", kv_c("version", MP_VERSION),
+               kv_u64("workers", p->n_workers), kv_u64("fd_limit", eo.fd_limit));
     }
     return ok;
 }
@@ -269,7 +282,8 @@ static int serve(struct program *p, struct mp_conf *conf, struct mp_diag *diag)
     return rc;
 }
 
-/* A reload that is asked for while the program starts happens after the start, and does not end it. */
+/* A reload that is asked for while the program starts happens after the start, and does not end it.
+ */
 static void hold_sighup(void)
 {
     sigset_t set;

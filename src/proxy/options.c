@@ -8,8 +8,8 @@
 
 #include "base/str.h"
 
-#define WORKERS_MAX  256
-#define DRAIN_S_MAX  86400
+#define WORKERS_MAX 256
+#define DRAIN_S_MAX 86400
 
 static const char help[] =
     "Usage: marchproxy -c FILE [options]\n"
@@ -20,13 +20,15 @@ static const char help[] =
     "      --allow-unsupported  what the proxy does not act on is a warning instead of an error\n"
     "      --watch              reload when the configuration file changes\n"
     "      --concurrency N      worker threads (default: one for each CPU this process may use)\n"
-    "  -l, --log-level LEVEL    trace, debug, info, warning, error, critical or off (default: $LOGLEVEL, info)\n"
+    "  -l, --log-level LEVEL    trace, debug, info, warning, error, critical or off (default: "
+    "$LOGLEVEL, info)\n"
     "      --log-format FORMAT  text or json (default: text)\n"
     "      --drain-time-s N     seconds that open requests are given on SIGTERM (default: 30)\n"
     "  -V, --version            print the version\n"
     "  -h, --help               print this text\n"
     "\n"
-    "Signals: SIGTERM and SIGINT stop gracefully (a second one at once), SIGHUP reloads the configuration,\n"
+    "Signals: SIGTERM and SIGINT stop gracefully (a second one at once), SIGHUP reloads the "
+    "configuration,\n"
     "SIGUSR1 reopens log files.\n";
 
 enum { OPT_MODE = 256, OPT_CONCURRENCY, OPT_ALLOW, OPT_LOG_FORMAT, OPT_DRAIN, OPT_WATCH };
@@ -97,7 +99,8 @@ static bool take(int opt, const char *given, struct mp_options *o)
     case OPT_DRAIN:
         return number("drain-time-s", optarg, 0, DRAIN_S_MAX, &o->drain_time_s);
     case ':':
-        fprintf(stderr, "marchproxy: option '%s' needs an argument\nTry 'marchproxy --help'.\n", given);
+        fprintf(stderr, "marchproxy: option '%s' needs an argument\nTry 'marchproxy --help'.\n",
+                given);
         return false;
     default:
         fprintf(stderr, "marchproxy: unknown option '%s'\nTry 'marchproxy --help'.\n", given);
@@ -124,11 +127,13 @@ enum mp_options_result mp_options_parse(int argc, char **argv, struct mp_options
         }
     }
     if (optind < argc) {
-        fprintf(stderr, "marchproxy: unexpected argument '%s'\nTry 'marchproxy --help'.\n", argv[optind]);
+        fprintf(stderr, "marchproxy: unexpected argument '%s'\nTry 'marchproxy --help'.\n",
+                argv[optind]);
         return MP_OPTIONS_EXIT_USAGE;
     }
     if (ret->config == NULL) {
-        fprintf(stderr, "marchproxy: no configuration given: use -c FILE\nTry 'marchproxy --help'.\n");
+        fprintf(stderr,
+                "marchproxy: no configuration given: use -c FILE\nTry 'marchproxy --help'.\n");
         return MP_OPTIONS_EXIT_USAGE;
     }
     return MP_OPTIONS_RUN;

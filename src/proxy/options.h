@@ -5,14 +5,14 @@
 #include <stdint.h>
 
 struct mp_options {
-    const char *config;      /* -c */
-    bool validate;           /* -t, --mode validate */
+    const char *config; /* -c */
+    bool validate;      /* -t, --mode validate */
     bool allow_unsupported;
     bool log_json;
-    bool watch;              /* --watch: reload when the file changes */
-    uint32_t concurrency;    /* 0: one worker for each allowed CPU */
-    const char *log_level;   /* NULL: LOGLEVEL, else info */
-    uint32_t drain_time_s;   /* how long open requests may take after SIGTERM; default 30 */
+    bool watch;            /* --watch: reload when the file changes */
+    uint32_t concurrency;  /* 0: one worker for each allowed CPU */
+    const char *log_level; /* NULL: LOGLEVEL, else info */
+    uint32_t drain_time_s; /* how long open requests may take after SIGTERM; default 30 */
 };
 enum mp_options_result { MP_OPTIONS_RUN, MP_OPTIONS_EXIT_OK, MP_OPTIONS_EXIT_USAGE };
 /* Prints help, version and errors itself. */

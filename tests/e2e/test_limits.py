@@ -156,3 +156,11 @@ def test_several_listeners(make):
                         "routes": [{"name": "r", "prefix": "/", "cluster_name": "s"}]})
     p = make.text(text, ports=ports, admin=admin)
     assert p.get(n=0).status == 200 and p.get(n=1).status == 200
+
+
+@pytest.mark.parametrize("n,status", [(1999, 200), (2000, 200), (2001, 431)])
+def test_many_header_fields(make, n, status):
+    """A limit far above the default acts as it stands (Host is one of them)."""
+    p = make.proxy(make.origin(), hcm={"common_http_protocol_options": {"max_headers_count": 2000}})
+    with p.connect() as c:
+        assert c.get(headers=[("a", "1")] * (n - 1)).status == status
