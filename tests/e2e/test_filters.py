@@ -409,11 +409,10 @@ def test_secrets_are_nowhere_to_be_seen(make):
 # ---- rotation
 
 
-def rotate(p, text, secret, previous=None):
+def rotate(p, text, secret, *previous):
     """Puts the secret in its place and says how long it took to be in force."""
-    auth = {"jwt_secret": secret}
-    if previous:
-        auth["jwt_secrets_previous"] = [{"secret": previous, "valid_until": "2099-01-01T00:00:00Z"}]
+    auth = {"jwt_secret": secret,
+            "jwt_secrets_previous": [{"secret": s, "valid_until": "2099-01-01T00:00:00Z"} for s in previous]}
     with open(p.file + ".new", "w", encoding="utf-8") as f:
         f.write(text.replace("@AUTH@", json.dumps(auth)))
     os.rename(p.file + ".new", p.file)
@@ -475,7 +474,8 @@ end
 
 @pytest.mark.bounded(110)
 def test_hundred_rotations_under_load(make, tmp_path):
-    """The load always has the current or the previous secret; whoever has neither is refused."""
+    """The load always has the current secret or a previous one; whoever has none of them is refused. Two
+    previous ones count, so that a request may take longer than a rotation on a busy machine."""
     if not shutil.which("wrk"):
         pytest.skip("wrk is missing")
     rotations, wait = 100, 90
@@ -494,14 +494,12 @@ def test_hundred_rotations_under_load(make, tmp_path):
     took = []
     try:
         for i in range(1, rotations + 1):
-            took.append(rotate(p, text, "secret number %d" % i, "secret number %d" % (i - 1)))
+            took.append(rotate(p, text, *["secret number %d" % k for k in (i, i - 1, i - 2)]))
             publish("secret number %d" % i)
             with p.connect() as c:
-                for k, status in ((i, 200), (i - 1, 200), (i - 2, 403), (i + 1, 403)):
+                for k, status in ((i, 200), (i - 1, 200), (i - 2, 200), (i - 3, 403), (i + 1, 403)):
                     got = c.get("/x", headers=bearer(hs256("secret number %d" % k))).status
                     assert got == status, (i, k, got)
-            # A request that was made before the file changed must be through before its secret goes.
-            time.sleep(0.02)
     finally:
         load.send_signal(2)
         out = load.communicate(timeout=30)[0]
