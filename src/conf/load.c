@@ -150,8 +150,10 @@ mp_err mp_conf_load_text(struct mp_str text, const char *file, const struct mp_c
     mp_diag_set_file(diag, file);
     MP_TRY(mp_yaml_parse(text, diag, &y));
     mp_arena_init(&scratch, NULL, 0, &mp_block_source_heap, BLOCK, SIZE_MAX);
+    scratch.wipe = true; /* secrets of filters lie in all of these */
     struct mp_conf *c = mp_xcalloc(1, sizeof(*c));
     mp_arena_init(&c->arena, NULL, 0, &mp_block_source_heap, ROOT_BLOCK, SIZE_MAX);
+    c->arena.wipe = true;
     struct mp_conf_places places = {.yaml = y};
     struct mp_conf_build *b = mp_xcalloc(1, sizeof(*b));
     *b = (struct mp_conf_build){.conf = c,

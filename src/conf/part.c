@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Parts of a model. Most clusters fit into the block that comes with the part. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "conf/model.h"
@@ -29,6 +30,7 @@ static void part_destroy(struct mp_obj *o)
 {
     struct mp_conf_part *p = MP_CONTAINER_OF(o, struct mp_conf_part, obj);
     mp_arena_fini(&p->arena);
+    explicit_bzero(p + 1, FIRST_BLOCK);
     mp_obj_fini(o);
     __atomic_sub_fetch(&alive, 1, __ATOMIC_RELAXED);
     __atomic_sub_fetch(&bytes, sizeof(*p) + FIRST_BLOCK, __ATOMIC_RELAXED);
@@ -41,6 +43,7 @@ struct mp_conf_part *mp_conf_part_new(void)
     struct mp_conf_part *p = mp_xcalloc(1, sizeof(*p) + FIRST_BLOCK);
     mp_obj_init(&p->obj, &part_ops, MP_STR(""), 0, 0);
     mp_arena_init(&p->arena, p + 1, FIRST_BLOCK, &blocks, NEXT_BLOCK, SIZE_MAX);
+    p->arena.wipe = true;
     __atomic_add_fetch(&alive, 1, __ATOMIC_RELAXED);
     __atomic_add_fetch(&bytes, sizeof(*p) + FIRST_BLOCK, __ATOMIC_RELAXED);
     return p;

@@ -395,6 +395,7 @@ mp_err mp_yaml_parse_limited(struct mp_str text, const struct mp_yaml_limits *li
     l->diag = diag;
     l->y = mp_xcalloc(1, sizeof(*l->y));
     mp_arena_init(&l->y->arena, NULL, 0, &mp_block_source_heap, BLOCK, SIZE_MAX);
+    l->y->arena.wipe = true;
     if (!yaml_parser_initialize(&l->parser)) {
         abort(); /* memory is out */
     }
@@ -409,7 +410,10 @@ mp_err mp_yaml_parse_limited(struct mp_str text, const struct mp_yaml_limits *li
     struct mp_yaml *y = l->y;
     free(l->anchors);
     free(l);
-    free(copy);
+    if (copy) {
+        explicit_bzero(copy, text.n);
+        free(copy);
+    }
     if (mp_is_err(err)) {
         mp_yaml_free(y);
         return err;

@@ -26,6 +26,8 @@ mp_err mp_config_load(const struct mp_options *o, struct mp_diag *diag, struct m
                                          .allow_unsupported = o->allow_unsupported,
                                          .getenv = (const char *(*)(const char *))getenv};
     e = mp_conf_load_text(text, o->config, &lo, diag, ret);
-    free((char *)(uintptr_t)text.p);
+    char *own = (char *)(uintptr_t)text.p;
+    explicit_bzero(own, text.n); /* secrets of filters may stand in it */
+    free(own);
     return e;
 }
