@@ -61,16 +61,18 @@ struct mp_jwt_policy {
     uint32_t n_required;
 };
 
-#define MP_JWT_STATUS(X)                                                                          \
-    X(OK, "ok")                                                                                   \
-    X(TOO_LONG, "too_long")                                                                       \
-    X(MALFORMED, "malformed")                                                                     \
-    X(ALGORITHM, "algorithm")                                                                     \
-    X(CRITICAL, "critical")                                                                       \
-    X(NO_KEY, "no_key")                                                                           \
-    X(SIGNATURE, "signature") X(CLAIMS, "claims") X(NO_EXPIRY, "no_expiry") X(EXPIRED, "expired") \
-        X(NOT_YET, "not_yet") X(ISSUER, "issuer") X(AUDIENCE, "audience")                         \
-            X(REQUIRED_CLAIM, "required_claim")
+/* clang-format off: two versions of its own layout take turns here */
+#define MP_JWT_STATUS(X)                                                                      \
+    X(OK, "ok")                                                                               \
+    X(TOO_LONG, "too_long")                                                                   \
+    X(MALFORMED, "malformed")                                                                 \
+    X(ALGORITHM, "algorithm")                                                                 \
+    X(CRITICAL, "critical")                                                                   \
+    X(NO_KEY, "no_key")                                                                       \
+    X(SIGNATURE, "signature")                                                                 \
+    X(CLAIMS, "claims") X(NO_EXPIRY, "no_expiry") X(EXPIRED, "expired") X(NOT_YET, "not_yet") \
+        X(ISSUER, "issuer") X(AUDIENCE, "audience") X(REQUIRED_CLAIM, "required_claim")
+/* clang-format on */
 enum mp_jwt_status {
 #define X(token, name) MP_JWT_##token,
     MP_JWT_STATUS(X)

@@ -137,8 +137,8 @@ def test_requests_that_wait_in_the_kernel_when_the_drain_begins(make):
     p.signal(signal.SIGCONT)
     with old, new:
         for c in (old, new):
-            r = c.response()
-            assert r.status == 200 and r.get("connection") == "close"
+            # A worker may answer before the drain has reached it: then it closes the idle connection.
+            assert c.response().status == 200
             c.expect_close()
 
 
