@@ -61,7 +61,8 @@ struct mp_jwt_policy {
     uint32_t n_required;
 };
 
-/* clang-format off: two versions of its own layout take turns here */
+/* clang-format never settles on a layout of this. */
+/* clang-format off */
 #define MP_JWT_STATUS(X)                                                                      \
     X(OK, "ok")                                                                               \
     X(TOO_LONG, "too_long")                                                                   \
