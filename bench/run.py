@@ -60,7 +60,7 @@ class Run:
                 self.problem("%s: %s" % (peer.key, e))
                 continue
             self.versions.setdefault(peer.base, peer.version())
-            out[peer.key if scenario.kind == "routes" else name] = (peer, path)
+            out[peer.key if scenario.kind in ("routes", "filters") else name] = (peer, path)
         return out
 
     def problem(self, text):

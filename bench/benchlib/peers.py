@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The proxies under measurement: how each is configured and started."""
+import json
 import os
 import re
 import subprocess
 
-from . import machine
+from . import machine, scenarios
 from .machine import BENCH, WORK, Group
 
 N_ROUTES = 1000
@@ -97,6 +98,16 @@ class Peer:
             v["ROUTES"] = "\n              ".join(
                 '- { match: { prefix: "/svc%d/" }, route: { cluster: be, timeout: 30s } }' % i
                 for i in range(N_ROUTES))
+        v["FILTERS"] = "\n          ".join(self.filters())
+
+    def filters(self):
+        auth = {"jwt_secret": scenarios.TOKEN_SECRET}
+        of = {"auth": [("Auth", auth)], "auth_uncached": [("Auth", {**auth, "jwt_cache_entries": 0})],
+              "license": [("License", scenarios.LICENSE)], "metrics": [("Metrics", {})],
+              "filters": [("Auth", auth), ("License", scenarios.LICENSE), ("Metrics", {})]}
+        for name, conf in of.get(self.variant, []):
+            typed = {"@type": "type.googleapis.com/marchproxy.filters.v1." + name, **conf}
+            yield '- { name: %s, typed_config: %s }' % (name.lower(), json.dumps(typed))
 
     def render(self, backend):
         template = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "h2o": "h2o.conf",

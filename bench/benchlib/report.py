@@ -2,6 +2,8 @@
 """Gating, medians, ratios, the tables."""
 import statistics
 
+from .scenarios import FILTERS
+
 GATE = 1.15
 TOLERANCE = 1.05
 SAMPLES_MIN = 8
@@ -71,6 +73,18 @@ def judge_routes(scenario, result):
         result["verdict"] = verdict(base + result["added"]["marchproxy"] <= limit, min(e["n"] for e in ours))
 
 
+def judge_filters(scenario, result):
+    """What each filter adds to the same request without."""
+    base = result["entries"].get("marchproxy", {})
+    if "us" not in base:
+        return
+    result["added"] = {k.partition(".")[2]: e["us"] - base["us"] for k, e in result["entries"].items()
+                       if e is not base and "us" in e}
+    holds = all(base["us"] + result["added"][k] <= (base["us"] + limit) * TOLERANCE
+                for k, limit in FILTERS.items() if limit and k in result["added"])
+    result["verdict"] = verdict(holds, min(e["n"] for e in result["entries"].values()))
+
+
 def judge_idle(scenario, result):
     peers = {k: e["bytes"] for k, e in result["idle"].items() if k != "marchproxy"}
     if peers:
@@ -89,7 +103,7 @@ def judge(scenarios, results):
             continue
         for e in r.get("entries", {}).values():
             summarise(e, best)
-        {"load": judge_load, "routes": judge_routes, "idle": judge_idle}[s.kind](s, r)
+        {"load": judge_load, "routes": judge_routes, "idle": judge_idle, "filters": judge_filters}[s.kind](s, r)
     return best
 
 
@@ -99,6 +113,8 @@ def judge(scenarios, results):
 def target_text(s):
     if s.kind == "idle":
         return "<= %d B" % s.target
+    if s.kind == "filters":
+        return ", ".join("%s <= %.1f us" % kv for kv in FILTERS.items() if kv[1])
     if s.kind == "routes":
         return "<= +%.1f us" % s.target
     return "<= %.2f%s" % (s.target, ", stretch %.2f" % s.stretch if s.stretch else "")
@@ -116,6 +132,8 @@ def overview(scenarios, results):
                 ours = "%.0f B" % r["idle"]["marchproxy"]["bytes"]
             if "best" in r:
                 best = "%s %.0f B" % (r["best"]["name"], r["best"]["bytes"])
+        elif s.kind == "filters":
+            ours = ", ".join("%s %+.2f us" % kv for kv in r.get("added", {}).items()) or "-"
         elif s.kind == "routes":
             added = r.get("added", {})
             ours = "%+.2f us" % added["marchproxy"] if "marchproxy" in added else "-"

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What is measured, with which load, and the target against the best peer (docs: BENCH)."""
+import base64
+import hashlib
+import hmac
+import json
 
 BROWSER = [
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
@@ -9,6 +13,10 @@ BROWSER = [
     "Cookie: sid=3f9a8b7c6d5e4f3a2b1c; theme=dark; _ga=GA1.2.123456789.1690000000",
     "Cache-Control: max-age=0", "Upgrade-Insecure-Requests: 1", "Sec-Fetch-Mode: navigate",
     "Referer: https://bench.local/index.html"]
+# What each stock filter may add, in us; together they have no target.
+FILTERS = {"auth": 0.5, "auth_uncached": 3.0, "license": 0.3, "metrics": 0.3, "filters": None}
+TOKEN_SECRET = "the secret of the benchmark, of no use to anybody"
+LICENSE = {"license_key": "PENG-1234-5678-90AB-CDEF-WXYZ", "is_enterprise": True, "max_proxies": 100}
 PEERS = ["nginx", "haproxy", "h2o", "nghttpx"]
 BULK = ["nginx", "nginx-256k", "haproxy", "haproxy-splice", "h2o", "nghttpx"]
 
@@ -23,12 +31,25 @@ class Scenario:
     def entries(self, wanted):
         """(proxy, variant, path) of each entry; wanted: names, None for all."""
         out = []
+        if self.kind == "filters":
+            return [("marchproxy", v, self.path) for v in ["plain"] + list(FILTERS)]
         for name in self.peers + ["marchproxy"]:
             if wanted is None or name in wanted or name.split("-")[0] in wanted:
                 out.append((name, self.variant, self.path))
         if self.kind == "routes":
             out += [(n, "plain", "/1k") for n, _, _ in list(out)]
         return out
+
+
+def bearer():
+    """A token as a service would have it, good until 2100."""
+    def b64(data):
+        return base64.urlsafe_b64encode(data).rstrip(b"=")
+    claims = {"sub": "3f9a8b7c-6d5e-4f3a-2b1c-0a9b8c7d6e5f", "iss": "https://id.bench.local", "aud": "api",
+              "iat": 1700000000, "exp": 4102444800, "scope": "read write"}
+    signed = b64(b'{"alg":"HS256","typ":"JWT"}') + b"." + b64(json.dumps(claims, separators=(",", ":")).encode())
+    mac = hmac.new(TOKEN_SECRET.encode(), signed, hashlib.sha256).digest()
+    return ["-H", "Authorization: Bearer " + (signed + b"." + b64(mac)).decode()]
 
 
 def browser():
@@ -50,6 +71,8 @@ SCENARIOS = [
              target=0.75),
     Scenario("routes", "h1_1k with 1000 prefix routes", path="/svc777/x", wrk=["-c64"],
              peers=["nginx", "haproxy"], variant="routes", kind="routes", target=0.3),
+    Scenario("filters", "h1_1k with a token: what each stock filter adds", wrk=["-c64"] + bearer(),
+             peers=[], kind="filters"),
     Scenario("idle_h1", "bytes of memory (PSS) per idle connection", kind="idle", target=300),
 ]
 BY_NAME = {s.name: s for s in SCENARIOS}
