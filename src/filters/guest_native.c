@@ -65,7 +65,9 @@ bool mp_guest_add_field(struct mp_guest *g, enum mp_guest_fields which, struct m
     struct mp_hdrs *h = fields_of(g, which);
     /* The client's fields were counted when they came; ours are no fault of theirs. */
     h->max = UINT16_MAX;
-    return !mp_is_err(mp_hdrs_add(h, name, value));
+    enum mp_hdr_id id = mp_hdr_id_of(name.p, name.n);
+    return !mp_is_err(id != MP_HDR_OTHER ? mp_hdrs_add_id(h, id, value)
+                                         : mp_hdrs_add(h, name, value));
 }
 
 void mp_guest_strip_fields(struct mp_guest *g, enum mp_guest_fields which,
@@ -74,7 +76,7 @@ void mp_guest_strip_fields(struct mp_guest *g, enum mp_guest_fields which,
     struct mp_hdrs *h = fields_of(g, which);
     for (uint16_t i = 0; i < h->n; i++) {
         struct mp_hdr *e = &h->v[i];
-        if (e->name_n > 0 && e->id == MP_HDR_OTHER && fits(mp_hdr_name(e))) {
+        if (e->name_n > 0 && fits(mp_hdr_name(e))) {
             mp_hdrs_remove(h, e);
         }
     }
