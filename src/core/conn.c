@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Client connections: accepting, keeping input, closing. What HTTP/1 does with them is in
- * h1_server.c. */
+/* Client connections: accepting, keeping input, closing. */
 #include "core/conn.h"
 
 #include <string.h>
@@ -28,8 +27,9 @@ void mp_conn_accept(struct mp_listener_local *lst, int fd, const struct mp_addr 
     c->idle = true;
     c->id = cw->next_id++;
     c->accepted_ns = mp_loop_now_ns(cw->w.loop);
-    mp_timer_init(&c->timer, mp_h1_server_on_timer);
-    if (mp_is_err(mp_chan_open(cw, &c->ch, fd, mp_h1_server_on_ready))) {
+    c->proto = &mp_start_proto;
+    mp_timer_init(&c->timer, mp_conn_start_on_timer);
+    if (mp_is_err(mp_chan_open(cw, &c->ch, fd, mp_conn_start_on_ready))) {
         mp_sock_close(cw->w.loop, fd);
         mp_slab_put(&cw->conns, c);
         return;
@@ -45,7 +45,6 @@ void mp_conn_accept(struct mp_listener_local *lst, int fd, const struct mp_addr 
     mp_stat_inc(lst->stats, MP_ST_LISTENER_CX_ACTIVE);
     mp_stat_inc(c->stats, MP_ST_HTTP_CX_TOTAL);
     mp_stat_inc(c->stats, MP_ST_HTTP_CX_ACTIVE);
-    mp_stat_inc(c->stats, MP_ST_HTTP_CX_HTTP1_TOTAL);
     uint64_t first = lst->http->conf->request_headers_timeout_ms;
     uint64_t idle = lst->http->conf->idle_timeout_ms;
     uint64_t wait = first == 0 || (idle > 0 && idle < first) ? idle : first;
@@ -62,6 +61,9 @@ void mp_conn_close(struct mp_conn *c)
     struct mp_core_worker *cw = c->cw;
     struct mp_listener_local *lst = c->lst;
     c->dead = true;
+    if (c->proto->closed != NULL) {
+        c->proto->closed(c);
+    }
     mp_chan_close(cw, &c->ch);
     mp_conn_drop_input(c);
     mp_wheel_remove(mp_loop_wheel(cw->w.loop), &c->timer);
@@ -83,13 +85,19 @@ void mp_conn_close(struct mp_conn *c)
     mp_listener_local_conn_gone(lst);
 }
 
+/* Blocks are whole KiB; what is kept has been in the scratch buffer, so it is no larger. */
+static size_t in_size(const struct mp_conn *c)
+{
+    return (size_t)c->in_kib * 1024;
+}
+
 void mp_conn_drop_input(struct mp_conn *c)
 {
     if (c->in != NULL) {
-        mp_blocks_put(&c->cw->w.blocks, c->in, c->in_cap);
+        mp_blocks_put(&c->cw->w.blocks, c->in, in_size(c));
     }
     c->in = NULL;
-    c->in_n = c->in_cap = 0;
+    c->in_n = c->in_kib = 0;
 }
 
 bool mp_conn_keep_input(struct mp_conn *c, const char *p, size_t n)
@@ -98,7 +106,7 @@ bool mp_conn_keep_input(struct mp_conn *c, const char *p, size_t n)
         mp_conn_drop_input(c);
         return true;
     }
-    if (c->in == NULL || n > c->in_cap) {
+    if (c->in == NULL || n > in_size(c)) {
         size_t size = n;
         char *in = mp_blocks_get(&c->cw->w.blocks, &size);
         if (in == NULL) {
@@ -107,7 +115,7 @@ bool mp_conn_keep_input(struct mp_conn *c, const char *p, size_t n)
         memcpy(in, p, n);
         mp_conn_drop_input(c);
         c->in = in;
-        c->in_cap = (uint32_t)size;
+        c->in_kib = (uint16_t)(size / 1024);
     } else {
         memmove(c->in, p, n);
     }

@@ -24,12 +24,13 @@
 #define HEAD_BYTES_MAX \
     (MP_SCRATCH_SIZE - 1) /* a head is parsed in one piece, with room to read on */
 
+static const struct mp_stream_codec codec;
 static void process(struct mp_conn *c, char *buf, size_t n);
 static void read_input(struct mp_conn *c);
 
 static const struct mp_conf_http *conf_of(const struct mp_conn *c)
 {
-    return c->lst->http->conf;
+    return mp_conn_http(c)->conf;
 }
 
 static void set_timer(struct mp_conn *c, uint64_t at_ms)
@@ -89,20 +90,6 @@ static void close_after_output(struct mp_conn *c)
     arm_idle(c);
 }
 
-void mp_conn_drain(struct mp_conn *c)
-{
-    if (c->stream == NULL && c->idle && !c->closing) {
-        /* A request may wait in the kernel: it was sent before anybody could know, so it is served.
-         */
-        read_input(c);
-        if (!c->dead && c->stream == NULL && c->idle && !c->closing) {
-            close_after_output(c);
-        }
-        return;
-    }
-    c->keep_alive = false;
-}
-
 /* Answers a head that was refused or did not come in time, as a stream without a request, so that
  * filters, counters and logs see it. The connection ends: what follows cannot be understood. */
 static void refuse(struct mp_conn *c, unsigned status, uint32_t flags, const char *details)
@@ -112,7 +99,7 @@ static void refuse(struct mp_conn *c, unsigned status, uint32_t flags, const cha
     c->body = MP_BODY_CHUNKED;
     c->keep_alive = false;
     mp_timer_unset(&c->timer);
-    struct mp_stream *s = mp_stream_new(c->cw, c, &mp_h1_server_codec, c->lst->http);
+    struct mp_stream *s = mp_stream_new(c->cw, c, &codec, mp_conn_http(c));
     if (s == NULL) {
         mp_conn_close(c);
         return;
@@ -217,13 +204,13 @@ static size_t begin_request(struct mp_conn *c, char *buf, const struct mp_h1_req
     mp_timer_unset(&c->timer);
     c->minor = r->minor;
     c->body = (uint8_t)r->body;
-    c->body_left = r->content_length;
     if (r->body == MP_BODY_CHUNKED) {
         mp_chunk_dec_init(&c->dec);
-        c->scanned = 0;
+    } else {
+        c->body_left = r->content_length;
     }
     c->keep_alive = c->asked_to_keep = r->keep_alive;
-    struct mp_stream *s = mp_stream_new(cw, c, &mp_h1_server_codec, c->lst->http);
+    struct mp_stream *s = mp_stream_new(cw, c, &codec, mp_conn_http(c));
     if (s == NULL || (c->stream = s, !fill_request(s, r, cw->fields, buf))) {
         mp_stat_inc(c->stats, MP_ST_HTTP_RQ_OVERLOAD);
         if (s != NULL) {
@@ -429,7 +416,7 @@ static size_t take_head(struct mp_conn *c, char *buf, size_t n)
 
 static bool output_full(const struct mp_conn *c)
 {
-    return mp_chan_backlog(&c->ch) >= c->lst->http->buffer_limit;
+    return mp_chan_backlog(&c->ch) >= mp_conn_http(c)->buffer_limit;
 }
 
 static void process(struct mp_conn *c, char *buf, size_t n)
@@ -578,7 +565,7 @@ static void next_request(struct mp_conn *c)
     }
 }
 
-void mp_h1_server_on_ready(struct mp_io *io, unsigned events)
+static void on_ready(struct mp_io *io, unsigned events)
 {
     struct mp_conn *c = MP_CONTAINER_OF(io, struct mp_conn, ch.io);
     MP_CHECK_MAGIC(c, MP_CONN_MAGIC);
@@ -612,7 +599,7 @@ void mp_h1_server_on_ready(struct mp_io *io, unsigned events)
     mp_cork_flush(c->cw);
 }
 
-void mp_h1_server_on_timer(struct mp_timer *t)
+static void on_timer(struct mp_timer *t)
 {
     struct mp_conn *c = MP_CONTAINER_OF(t, struct mp_conn, timer);
     MP_CHECK_MAGIC(c, MP_CONN_MAGIC);
@@ -637,6 +624,44 @@ void mp_h1_server_on_timer(struct mp_timer *t)
     }
     mp_stat_inc(c->stats, MP_ST_HTTP_CX_IDLE_TIMEOUT);
     close_after_output(c);
+}
+
+static void drain(struct mp_conn *c)
+{
+    if (c->stream == NULL && c->idle && !c->closing) {
+        /* A request may wait in the kernel: it was sent before anybody could know, so it is served.
+         */
+        read_input(c);
+        if (!c->dead && c->stream == NULL && c->idle && !c->closing) {
+            close_after_output(c);
+        }
+        return;
+    }
+    c->keep_alive = false;
+}
+
+static void cut(struct mp_conn *c, const char *details)
+{
+    if (c->stream == NULL) {
+        mp_conn_close(c);
+        return;
+    }
+    c->ch.failed = true;
+    mp_stream_on_reset(c->stream, MP_FLAG_LOCAL_RESET, details);
+}
+
+const struct mp_conn_proto mp_h1_server_proto = {.name = "http1", .drain = drain, .cut = cut};
+
+void mp_h1_server_begin(struct mp_conn *c, char *first, size_t n)
+{
+    c->proto = &mp_h1_server_proto;
+    c->ch.io.on_ready = on_ready;
+    c->timer.fire = on_timer;
+    mp_stat_inc(c->stats, MP_ST_HTTP_CX_HTTP1_TOTAL);
+    process(c, first, n);
+    if (!c->dead && c->ch.readable) {
+        read_input(c);
+    }
 }
 
 /* ---- output ---- */
@@ -781,7 +806,7 @@ static void read_on(struct mp_stream *s)
     }
 }
 
-const struct mp_stream_codec mp_h1_server_codec = {
+static const struct mp_stream_codec codec = {
     .name = "http1",
     .write_1xx = write_1xx,
     .write_headers = write_headers,

@@ -179,7 +179,8 @@ void mp_listener_local_update(struct mp_listener_local *l, struct mp_listener_co
 static void drain_conns(struct mp_listener_local *l)
 {
     MP_LIST_FOREACH_SAFE (it, &l->conns) {
-        mp_conn_drain(MP_CONTAINER_OF(it, struct mp_conn, link));
+        struct mp_conn *c = MP_CONTAINER_OF(it, struct mp_conn, link);
+        c->proto->drain(c);
     }
 }
 
@@ -256,11 +257,6 @@ void mp_listener_local_close_all(struct mp_listener_local *l, const char *detail
 {
     MP_LIST_FOREACH_SAFE (it, &l->conns) {
         struct mp_conn *c = MP_CONTAINER_OF(it, struct mp_conn, link);
-        if (c->stream != NULL) {
-            c->ch.failed = true;
-            mp_stream_on_reset(c->stream, MP_FLAG_LOCAL_RESET, details);
-        } else {
-            mp_conn_close(c);
-        }
+        c->proto->cut(c, details);
     }
 }
