@@ -59,7 +59,6 @@ static uint32_t length(const struct mp_list *list)
 static void report_host(struct report *r, uint32_t cluster_id, const struct mp_host_local *h)
 {
     struct seen *s = &r->v[r->n++];
-    uint32_t busy = length(&h->busy); /* connections under way are among them */
     *s = (struct seen){
         .cluster_id = cluster_id,
         .addr = h->addr,
@@ -68,7 +67,7 @@ static void report_host(struct report *r, uint32_t cluster_id, const struct mp_h
         .weight = h->weight,
         .priority = h->priority,
         .cx_active = h->n_conns,
-        .rq_active = busy - MP_MIN(busy, h->n_connecting),
+        .rq_active = length(&h->busy),
         .healthy = h->healthy,
     };
 }

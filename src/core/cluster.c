@@ -40,6 +40,7 @@ static struct mp_host_local *host_new(struct mp_cluster_local *c, const struct m
     }
     mp_list_init(&h->idle);
     mp_list_init(&h->busy);
+    mp_list_init(&h->connecting);
     mp_list_init(&h->pending);
     return h;
 }

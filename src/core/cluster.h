@@ -50,9 +50,11 @@ struct mp_host_local {
     bool removed; /* freed when its last connection has gone */
     bool dead;
     uint32_t n_conns, n_connecting, n_pending;
+    uint32_t n_unbound;  /* of the pending: no connect is being made for them */
     struct mp_list idle; /* mp_upconn.link, warmest first */
     struct mp_list busy;
-    struct mp_list pending; /* mp_upreq.link, oldest first */
+    struct mp_list connecting; /* oldest first */
+    struct mp_list pending;    /* mp_upreq.link, oldest first */
     struct mp_task free_task;
 };
 
@@ -67,7 +69,9 @@ struct mp_cluster_local {
     struct mp_host_local **usable; /* healthy ones of the best priority */
     uint32_t n_usable, next;
     bool equal_weights;
-    uint64_t generation; /* of the last snapshot that had the cluster */
+    uint64_t generation;            /* of the last snapshot that had the cluster */
+    uint32_t n_unbound, serve_next; /* of all hosts; pool.c */
+    bool serving;
     uint32_t lease_free; /* leased and not in use */
 };
 

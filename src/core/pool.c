@@ -2,12 +2,13 @@
 /* Upstream requests and the pool of connections that carries them.
  *
  * A request takes the warmest idle connection of its host, else waits in the host's queue while a
- * connection is opened for it; whichever connection is ready first takes the oldest waiting
- * request.
+ * connection is opened for it, its own: it never depends on a connect that another request began
+ * and that may be stuck. A connection that comes back meanwhile takes the oldest waiting request;
+ * the connect that was its own goes on without an owner, for the pool or for the next request.
  *
  * The connection limit is the cluster's, over all workers; a host without any connection on this
  * worker may always open one, so that a limit held by others can slow a request but never starve
- * it.
+ * it. While requests wait for room under the limit, no connection of the cluster goes idle.
  */
 #include <errno.h>
 #include <string.h>
@@ -17,8 +18,31 @@
 #include "core/upconn.h"
 #include "io/sock.h"
 
+/* So long may a connect without an owner have taken for a new request to wait for it, and so long
+ * does that request wait before it gets a connect of its own. */
+#define ORPHAN_FRESH_MS 20
+#define ORPHANS_LOOKED  8
+
 static void on_timer(struct mp_timer *t);
-static void serve_pending(struct mp_host_local *h);
+static void serve_cluster(struct mp_cluster_local *c, struct mp_host_local *first);
+
+/* ---- whose connect it is ---- */
+
+static void bind(struct mp_upconn *uc, struct mp_upreq *u)
+{
+    uc->for_req = u;
+    u->coming = uc;
+    u->host->n_unbound--;
+    u->cluster->n_unbound--;
+}
+
+static void unbind(struct mp_upreq *u)
+{
+    u->coming->for_req = NULL;
+    u->coming = NULL;
+    u->host->n_unbound++;
+    u->cluster->n_unbound++;
+}
 
 /* ---- connections ---- */
 
@@ -41,6 +65,9 @@ void mp_upconn_close(struct mp_upconn *uc)
     struct mp_cluster_local *c = h->cluster;
     if (uc->state == MP_UPCONN_CONNECTING) {
         h->n_connecting--;
+        if (uc->for_req != NULL) {
+            unbind(uc->for_req);
+        }
     }
     uc->state = MP_UPCONN_CLOSED;
     mp_stat_add(c->stats, MP_ST_CLUSTER_CX_RX_BYTES, uc->ch.rx);
@@ -57,8 +84,8 @@ void mp_upconn_close(struct mp_upconn *uc)
     mp_task_defer(cw->w.loop, &cw->reap_task);
     h->n_conns--;
     __atomic_sub_fetch(&c->shared->connections, 1, __ATOMIC_RELAXED);
-    if (h->n_pending > 0) {
-        serve_pending(h);
+    if (c->n_unbound > 0) {
+        serve_cluster(c, h);
     }
     mp_host_maybe_free(h);
 }
@@ -76,31 +103,44 @@ static bool evict_idle(struct mp_cluster_local *c, const struct mp_host_local *e
     return false;
 }
 
+/* Takes a place under the connection limit. */
 static bool may_connect(struct mp_host_local *h)
 {
     struct mp_cluster_local *c = h->cluster;
     uint32_t max = c->conf != NULL ? c->conf->conf->connections_max : 0;
-    if (__atomic_load_n(&c->shared->connections, __ATOMIC_RELAXED) < max) {
-        return true;
+    for (bool evicted = false;; evicted = true) {
+        uint32_t now = __atomic_load_n(&c->shared->connections, __ATOMIC_RELAXED);
+        while (now < max) {
+            if (__atomic_compare_exchange_n(&c->shared->connections, &now, now + 1, true,
+                                            __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+                return true;
+            }
+        }
+        if (evicted) {
+            break;
+        }
+        mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_OVERFLOW);
+        if (!evict_idle(c, h)) {
+            break;
+        }
     }
-    mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_OVERFLOW);
-    return evict_idle(c, h) || h->n_conns == 0;
+    if (h->n_conns > 0) {
+        return false;
+    }
+    __atomic_add_fetch(&c->shared->connections, 1, __ATOMIC_RELAXED);
+    return true;
 }
 
-/* Opens one connection. False with an errno when it failed at once. */
-static int connect_one(struct mp_host_local *h)
+/* Opens one connection, for which may_connect has taken the place. NULL: it failed at once. */
+static struct mp_upconn *connect_one(struct mp_host_local *h)
 {
     struct mp_cluster_local *c = h->cluster;
     struct mp_core_worker *cw = c->cw;
     const struct mp_conf_cluster *conf = c->conf->conf;
     struct mp_upconn *uc = mp_slab_get(&cw->upconns);
-    if (uc == NULL) {
-        return -ENOMEM;
-    }
-    int fd = mp_sock_connect(cw->w.loop, &h->addr, NULL);
+    int fd = uc != NULL ? mp_sock_connect(cw->w.loop, &h->addr, NULL) : -ENOMEM;
     if (fd < 0) {
-        mp_slab_put(&cw->upconns, uc);
-        return fd;
+        goto failed;
     }
     if (conf->ka_idle_s != 0 || conf->ka_interval_s != 0 || conf->ka_probes != 0) {
         const struct mp_keepalive ka = {conf->ka_idle_s, conf->ka_interval_s, conf->ka_probes};
@@ -116,20 +156,25 @@ static int connect_one(struct mp_host_local *h)
     mp_list_init(&uc->link);
     if (mp_is_err(mp_chan_open(cw, &uc->ch, fd, mp_h1_client_on_ready))) {
         mp_sock_close(cw->w.loop, fd);
-        mp_slab_put(&cw->upconns, uc);
-        return -EIO;
+        goto failed;
     }
     h->n_conns++;
     h->n_connecting++;
-    mp_list_push_back(&h->busy, &uc->link);
-    __atomic_add_fetch(&c->shared->connections, 1, __ATOMIC_RELAXED);
+    mp_list_push_back(&h->connecting, &uc->link);
     mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_TOTAL);
     mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_HTTP1_TOTAL);
     mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_ACTIVE);
     if (conf->connect_timeout_ms > 0) {
         mp_timer_in(cw->w.loop, &uc->timer, conf->connect_timeout_ms);
     }
-    return 0;
+    return uc;
+failed:
+    if (uc != NULL) {
+        mp_slab_put(&cw->upconns, uc);
+    }
+    __atomic_sub_fetch(&c->shared->connections, 1, __ATOMIC_RELAXED);
+    mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_CONNECT_FAIL);
+    return NULL;
 }
 
 /* ---- waiting requests ---- */
@@ -137,6 +182,11 @@ static int connect_one(struct mp_host_local *h)
 static void leave_pending(struct mp_upreq *u)
 {
     struct mp_host_local *h = u->host;
+    if (u->coming != NULL) {
+        unbind(u);
+    }
+    h->n_unbound--;
+    h->cluster->n_unbound--;
     mp_list_remove(&u->link);
     u->pending = false;
     h->n_pending--;
@@ -144,31 +194,83 @@ static void leave_pending(struct mp_upreq *u)
     mp_stat_dec(h->cluster->stats, MP_ST_CLUSTER_RQ_PENDING_ACTIVE);
 }
 
-static void fail_first_pending(struct mp_host_local *h, enum mp_upreq_end why, const char *details)
+/* The connect has failed, and with it the request that it was made for. */
+static void fail_owner(struct mp_upconn *uc, enum mp_upreq_end why, const char *details)
 {
-    if (mp_list_empty(&h->pending)) {
-        return;
+    struct mp_upreq *u = uc->for_req;
+    if (u != NULL) {
+        leave_pending(u);
+        mp_upreq_finish(u, why, details);
     }
-    struct mp_upreq *u = MP_CONTAINER_OF(h->pending.next, struct mp_upreq, link);
-    leave_pending(u);
-    mp_upreq_finish(u, why, details);
 }
 
-/* Opens connections for requests that have none coming. */
-static void serve_pending(struct mp_host_local *h)
+/* A connect that has lost its owner, and is not stuck as far as one can tell. */
+static struct mp_upconn *find_orphan(const struct mp_host_local *h)
 {
-    while (h->n_pending > h->n_connecting && h->cluster->conf != NULL && !h->removed &&
-           may_connect(h)) {
-        int err = connect_one(h);
-        if (err < 0) {
-            mp_stat_inc(h->cluster->stats, MP_ST_CLUSTER_CX_CONNECT_FAIL);
-            struct mp_upreq *u = MP_CONTAINER_OF(h->pending.next, struct mp_upreq, link);
-            leave_pending(u);
-            u->why = MP_UP_CONNECT_FAILED;
-            u->details = "upstream_reset_before_response_started{connection_failure}";
-            mp_task_defer(h->cluster->cw->w.loop, &u->end_task);
+    uint64_t now = mp_loop_now_ns(h->cluster->cw->w.loop);
+    struct mp_list *it = h->connecting.prev;
+    for (int i = 0; i < ORPHANS_LOOKED && it != &h->connecting; i++, it = it->prev) {
+        struct mp_upconn *uc = MP_CONTAINER_OF(it, struct mp_upconn, link);
+        if (now - uc->created_ns > ORPHAN_FRESH_MS * 1000000u) {
+            return NULL; /* those before it are older */
+        }
+        if (uc->for_req == NULL) {
+            return uc;
         }
     }
+    return NULL;
+}
+
+static struct mp_upreq *first_unbound(const struct mp_host_local *h)
+{
+    MP_LIST_FOREACH (it, &h->pending) {
+        struct mp_upreq *u = MP_CONTAINER_OF(it, struct mp_upreq, link);
+        if (u->coming == NULL) {
+            return u;
+        }
+    }
+    return NULL;
+}
+
+/* Connections for requests that have none coming. False: the limit. */
+static bool serve_pending(struct mp_host_local *h)
+{
+    while (h->n_unbound > 0 && !h->removed) {
+        struct mp_upreq *u = first_unbound(h);
+        struct mp_upconn *uc = find_orphan(h);
+        if (uc != NULL) {
+            mp_timer_in(uc->cw->w.loop, &uc->timer, ORPHAN_FRESH_MS);
+        } else {
+            if (!may_connect(h)) {
+                return false;
+            }
+            uc = connect_one(h);
+        }
+        if (uc != NULL) {
+            bind(uc, u);
+            continue;
+        }
+        leave_pending(u);
+        u->why = MP_UP_CONNECT_FAILED;
+        u->details = "upstream_reset_before_response_started{connection_failure}";
+        mp_task_defer(h->cluster->cw->w.loop, &u->end_task);
+    }
+    return true;
+}
+
+/* Room has been made: for the host first, then for whichever is next. */
+static void serve_cluster(struct mp_cluster_local *c, struct mp_host_local *first)
+{
+    if (c->serving || c->conf == NULL) {
+        return;
+    }
+    c->serving = true;
+    (void)serve_pending(first);
+    for (uint32_t i = 0; i < c->n_hosts && c->n_unbound > 0; i++) {
+        c->serve_next = c->serve_next + 1 < c->n_hosts ? c->serve_next + 1 : 0;
+        (void)serve_pending(c->hosts[c->serve_next]);
+    }
+    c->serving = false;
 }
 
 void mp_host_close_unused(struct mp_host_local *h)
@@ -176,11 +278,8 @@ void mp_host_close_unused(struct mp_host_local *h)
     while (!mp_list_empty(&h->idle)) {
         mp_upconn_close(MP_CONTAINER_OF(h->idle.next, struct mp_upconn, link));
     }
-    MP_LIST_FOREACH_SAFE (it, &h->busy) {
-        struct mp_upconn *uc = MP_CONTAINER_OF(it, struct mp_upconn, link);
-        if (uc->state == MP_UPCONN_CONNECTING) {
-            mp_upconn_close(uc);
-        }
+    while (!mp_list_empty(&h->connecting)) {
+        mp_upconn_close(MP_CONTAINER_OF(h->connecting.next, struct mp_upconn, link));
     }
 }
 
@@ -204,6 +303,8 @@ static void enqueue(struct mp_upreq *u)
     struct mp_host_local *h = u->host;
     mp_list_push_back(&h->pending, &u->link);
     u->pending = true;
+    h->n_unbound++;
+    h->cluster->n_unbound++;
     h->n_pending++;
     __atomic_add_fetch(&h->cluster->shared->pending, 1, __ATOMIC_RELAXED);
     mp_stat_inc(h->cluster->stats, MP_ST_CLUSTER_RQ_PENDING_TOTAL);
@@ -214,6 +315,7 @@ static void enqueue(struct mp_upreq *u)
 
 static void attach(struct mp_upconn *uc, struct mp_upreq *u)
 {
+    u->reused_conn = uc->state == MP_UPCONN_IDLE || uc->requests > 0;
     uc->state = MP_UPCONN_BUSY;
     uc->req = u;
     uc->requests++;
@@ -247,31 +349,12 @@ void mp_host_move_pending(struct mp_host_local *h)
         }
         u->host = to;
         if (!u->retried && !mp_list_empty(&to->idle)) {
-            u->reused_conn = true;
             attach(MP_CONTAINER_OF(to->idle.next, struct mp_upconn, link), u);
             continue;
         }
         enqueue(u);
-        serve_pending(to);
+        serve_cluster(to->cluster, to);
     }
-}
-
-void mp_upconn_on_connected(struct mp_upconn *uc, int err)
-{
-    struct mp_host_local *h = uc->host;
-    struct mp_cluster_local *c = h->cluster;
-    if (err < 0) {
-        mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_CONNECT_FAIL);
-        fail_first_pending(h, MP_UP_CONNECT_FAILED,
-                           "upstream_reset_before_response_started{connection_failure}");
-        mp_upconn_close(uc);
-        return;
-    }
-    mp_stat_record(c->stats, MP_ST_CLUSTER_CX_CONNECT_MS,
-                   (mp_loop_now_ns(uc->cw->w.loop) - uc->created_ns) / 1000);
-    h->n_connecting--;
-    uc->state = MP_UPCONN_IDLE;
-    mp_upconn_release(uc, true);
 }
 
 static bool may_reuse(struct mp_upconn *uc)
@@ -294,6 +377,34 @@ static bool may_reuse(struct mp_upconn *uc)
     return true;
 }
 
+void mp_upconn_on_connected(struct mp_upconn *uc, int err)
+{
+    struct mp_host_local *h = uc->host;
+    struct mp_cluster_local *c = h->cluster;
+    if (err < 0) {
+        mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_CONNECT_FAIL);
+        fail_owner(uc, MP_UP_CONNECT_FAILED,
+                   "upstream_reset_before_response_started{connection_failure}");
+        mp_upconn_close(uc);
+        return;
+    }
+    mp_stat_record(c->stats, MP_ST_CLUSTER_CX_CONNECT_MS,
+                   (mp_loop_now_ns(uc->cw->w.loop) - uc->created_ns) / 1000);
+    struct mp_upreq *u = uc->for_req;
+    if (u != NULL && may_reuse(uc)) {
+        leave_pending(u);
+        h->n_connecting--;
+        attach(uc, u);
+        return;
+    }
+    if (u != NULL) {
+        unbind(u);
+    }
+    h->n_connecting--;
+    uc->state = MP_UPCONN_IDLE;
+    mp_upconn_release(uc, true);
+}
+
 void mp_upconn_release(struct mp_upconn *uc, bool reusable)
 {
     struct mp_host_local *h = uc->host;
@@ -304,19 +415,19 @@ void mp_upconn_release(struct mp_upconn *uc, bool reusable)
     }
     drop_input(uc);
     uc->scanned = 0;
-    if (!mp_list_empty(&h->pending)) {
-        struct mp_upreq *u = MP_CONTAINER_OF(h->pending.next, struct mp_upreq, link);
+    MP_LIST_FOREACH (it, &h->pending) {
+        struct mp_upreq *u = MP_CONTAINER_OF(it, struct mp_upreq, link);
         if (!u->retried || uc->requests == 0) {
             leave_pending(u);
             attach(uc, u);
             return;
         }
-        if (h->n_connecting < h->n_pending) {
-            /* It waits for a fresh connection, and there may be none coming (limit): this one makes
-             * room. */
-            mp_upconn_close(uc);
-            return;
-        }
+    }
+    if (h->cluster->n_unbound > 0) {
+        /* A request waits for a fresh connection, or for one to another host, and the limit keeps
+         * it from having one: this one makes room. */
+        mp_upconn_close(uc);
+        return;
     }
     uc->state = MP_UPCONN_IDLE;
     mp_list_remove(&uc->link);
@@ -332,11 +443,20 @@ static void on_timer(struct mp_timer *t)
     struct mp_upconn *uc = MP_CONTAINER_OF(t, struct mp_upconn, timer);
     MP_CHECK_MAGIC(uc, MP_UPCONN_MAGIC);
     struct mp_cluster_local *c = uc->host->cluster;
-    if (uc->state == MP_UPCONN_CONNECTING) {
+    uint64_t age_ms = (mp_loop_now_ns(c->cw->w.loop) - uc->created_ns) / 1000000;
+    uint64_t connect_ms = c->conf != NULL ? c->conf->conf->connect_timeout_ms : 0;
+    if (uc->state == MP_UPCONN_CONNECTING && age_ms < connect_ms) {
+        /* It was taken over, and it is slow. */
+        mp_timer_in(c->cw->w.loop, &uc->timer, connect_ms - age_ms);
+        if (uc->for_req != NULL) {
+            unbind(uc->for_req);
+            serve_cluster(c, uc->host);
+        }
+    } else if (uc->state == MP_UPCONN_CONNECTING) {
         mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_CONNECT_TIMEOUT);
         mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_CONNECT_FAIL);
-        fail_first_pending(uc->host, MP_UP_CONNECT_TIMEOUT,
-                           "upstream_reset_before_response_started{connection_timeout}");
+        fail_owner(uc, MP_UP_CONNECT_TIMEOUT,
+                   "upstream_reset_before_response_started{connection_timeout}");
         mp_upconn_close(uc);
     } else if (uc->state == MP_UPCONN_IDLE) {
         mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_IDLE_TIMEOUT);
@@ -417,7 +537,7 @@ void mp_upreq_conn_lost(struct mp_upreq *u, enum mp_upreq_end why, const char *d
         u->head_sent = false;
         mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_RQ_RETRY);
         enqueue(u);
-        serve_pending(u->host);
+        serve_cluster(u->cluster, u->host);
         return;
     }
     mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_RQ_RX_RESET);
@@ -458,7 +578,6 @@ void mp_upreq_start(struct mp_upreq *u, struct mp_core_worker *cw, struct mp_clu
     }
     u->host = h;
     if (!mp_list_empty(&h->idle)) {
-        u->reused_conn = true;
         attach(MP_CONTAINER_OF(h->idle.next, struct mp_upconn, link), u);
         return;
     }
@@ -469,7 +588,7 @@ void mp_upreq_start(struct mp_upreq *u, struct mp_core_worker *cw, struct mp_clu
         return;
     }
     enqueue(u);
-    serve_pending(h);
+    serve_cluster(cluster, h);
 }
 
 static void hold(struct mp_upreq *u, struct mp_str data, bool end)

@@ -22,7 +22,8 @@ struct mp_upconn {
     uint8_t n_1xx;
     struct mp_core_worker *cw;
     struct mp_host_local *host;
-    struct mp_upreq *req; /* BUSY */
+    struct mp_upreq *req;     /* BUSY */
+    struct mp_upreq *for_req; /* CONNECTING: waits for this one; NULL: it was served otherwise */
     struct mp_chan ch;
     struct mp_list link;
     struct mp_timer timer; /* connecting: timeout; idle: idle timeout */

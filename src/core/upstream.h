@@ -53,9 +53,10 @@ struct mp_upreq {
     struct mp_core_worker *cw;
     struct mp_cluster_local *cluster;
     struct mp_host_local *host;
-    struct mp_upconn *conn;  /* NULL: waiting for one */
-    struct mp_list link;     /* in the pending queue */
-    struct mp_task end_task; /* failure found inside mp_upreq_start */
+    struct mp_upconn *conn;   /* NULL: waiting for one */
+    struct mp_upconn *coming; /* pending: the connect made for it; NULL: none (limit) */
+    struct mp_list link;      /* in the pending queue */
+    struct mp_task end_task;  /* failure found inside mp_upreq_start */
     /* request; borrowed until on_end */
     const struct mp_req_head *head;
     struct mp_str path, authority; /* as to be sent */
