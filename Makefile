@@ -23,7 +23,7 @@ SECONDS_EACH ?= 60
 BOOT    := tools/bootstrap-debian.sh
 
 all: build/build.ninja
-	@ninja -C build --quiet marchproxy
+	@ninja -C build --quiet marchproxy marchctl
 
 build/build.ninja:
 	@$(BOOT) run
@@ -61,7 +61,7 @@ fmt:
 
 install: build/build.ninja
 	@$(MESON) configure build -Dprefix=$(PREFIX)
-	@ninja -C build --quiet marchproxy
+	@ninja -C build --quiet marchproxy marchctl packaging/marchctl packaging/_marchctl
 	@DESTDIR="$(DESTDIR)" $(MESON) install -C build --no-rebuild
 
 clean:
