@@ -43,7 +43,10 @@ bool mp_chain_new(struct mp_stream *s)
             parsed = over[i].conf != NULL ? over[i].conf : parsed;
         }
         if (disabled) {
-            continue;
+            if (!type->guards) {
+                continue;
+            }
+            parsed = NULL;
         }
         struct mp_filter *f = (struct mp_filter *)(void *)cells;
         cells += sizeof(*f) + ((type->state_size + 15) & ~(size_t)15);

@@ -544,6 +544,13 @@ const struct mp_stat_block *mp_filter_host_stats(struct mp_filter_host *host,
     return mp_filter_stats_find(cw->filter_stats, schema, name);
 }
 
+bool mp_filter_host_has_stats(const struct mp_filter_host *host,
+                              const struct mp_stat_schema *schema)
+{
+    const struct mp_core_worker *cw = (const struct mp_core_worker *)(const void *)host;
+    return mp_filter_stats_has(cw->filter_stats, schema);
+}
+
 bool mp_filter_host_proxies(const struct mp_filter_host *host, uint32_t *ret)
 {
     return mp_engine_proxies(((const struct mp_core_worker *)(const void *)host)->engine, ret);

@@ -61,7 +61,7 @@ struct mp_resp_head {
 struct mp_filter {
     const struct mp_filter_type *type;
     const void *conf; /* the route's override when there is one, else the chain's; lives as long as
-                         the stream */
+                         the stream. NULL: disabled here, but the type guards */
     struct mp_stream *stream;
     uint64_t timer_ms; /* loop time at which timer_fire runs; 0: none */
     void (*timer_fire)(struct mp_filter *f);
@@ -76,6 +76,9 @@ static inline void *mp_filter_state(struct mp_filter *f)
 struct mp_filter_type {
     const char *name;
     size_t state_size;
+    /* An instance is made where the filter is disabled, too, with conf NULL: services trust fields
+     * that are this filter's to set, so a client's must go there as everywhere. */
+    bool guards;
     enum mp_verdict (*on_request_headers)(struct mp_filter *f, struct mp_req_head *h, bool end);
     enum mp_verdict (*on_request_data)(struct mp_filter *f, struct mp_str data, bool end);
     enum mp_verdict (*on_request_trailers)(struct mp_filter *f, struct mp_hdrs *t);
@@ -162,6 +165,9 @@ bool mp_filter_proxies(const struct mp_filter *f, uint32_t *ret);
 const struct mp_stat_block *mp_filter_host_stats(struct mp_filter_host *host,
                                                  const struct mp_stat_schema *schema,
                                                  struct mp_str name);
+/* Some thread has asked for the schema's stats before. */
+bool mp_filter_host_has_stats(const struct mp_filter_host *host,
+                              const struct mp_stat_schema *schema);
 bool mp_filter_host_proxies(const struct mp_filter_host *host, uint32_t *ret);
 /* Bytes of body so far, without heads and framing. */
 uint64_t mp_filter_request_bytes(const struct mp_filter *f);

@@ -188,6 +188,17 @@ static const struct mp_stat_block *meet(struct mp_filter_stats_local *l, struct 
     return c->member ? c->block : k->other;
 }
 
+bool mp_filter_stats_has(struct mp_filter_stats_local *l, const struct mp_stat_schema *schema)
+{
+    bool found = false;
+    pthread_mutex_lock(&l->shared->lock);
+    for (uint32_t i = 0; i < l->shared->n; i++) {
+        found |= l->shared->families[i]->schema == schema;
+    }
+    pthread_mutex_unlock(&l->shared->lock);
+    return found;
+}
+
 const struct mp_stat_block *mp_filter_stats_find(struct mp_filter_stats_local *l,
                                                  const struct mp_stat_schema *schema,
                                                  struct mp_str name)

@@ -22,6 +22,8 @@ struct mp_filter_stats_local; /* a worker's */
 struct mp_filter_stats_local *mp_filter_stats_local_new(struct mp_filter_stats *fs,
                                                         uint32_t writer);
 struct mp_filter_stats_local *mp_filter_stats_local_free(struct mp_filter_stats_local *l);
+/* Some worker has asked for the schema before. */
+bool mp_filter_stats_has(struct mp_filter_stats_local *l, const struct mp_stat_schema *schema);
 const struct mp_stat_block *mp_filter_stats_find(struct mp_filter_stats_local *l,
                                                  const struct mp_stat_schema *schema,
                                                  struct mp_str name);

@@ -76,6 +76,8 @@ const struct mp_stat_block *mp_guest_stats(const struct mp_guest *g,
 const struct mp_stat_block *mp_guest_host_stats(struct mp_guest_host *h,
                                                 const struct mp_stat_schema *schema,
                                                 struct mp_str name);
+/* Someone has asked for metrics of the schema before. */
+bool mp_guest_host_has_stats(const struct mp_guest_host *h, const struct mp_stat_schema *schema);
 bool mp_guest_host_proxies(const struct mp_guest_host *h, uint32_t *ret);
 
 /* ---- memory of a configuration on each thread ---- */

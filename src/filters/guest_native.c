@@ -170,6 +170,11 @@ const struct mp_stat_block *mp_guest_host_stats(struct mp_guest_host *h,
     return mp_filter_host_stats((struct mp_filter_host *)(void *)h, schema, name);
 }
 
+bool mp_guest_host_has_stats(const struct mp_guest_host *h, const struct mp_stat_schema *schema)
+{
+    return mp_filter_host_has_stats((const struct mp_filter_host *)(const void *)h, schema);
+}
+
 bool mp_guest_host_proxies(const struct mp_guest_host *h, uint32_t *ret)
 {
     return mp_filter_host_proxies((const struct mp_filter_host *)(const void *)h, ret);

@@ -89,7 +89,9 @@ bool mp_path_is_open(const struct mp_path_rule *rules, uint32_t n, struct mp_gue
         return true;
     }
     char *out = mp_guest_alloc(g, path.n + 1);
-    return out && mp_path_make_plain(path, out, &plain) && mp_path_rules_match(rules, n, plain);
+    bool odd;
+    return out && mp_path_make_plain(path, out, &plain, &odd) && !odd &&
+           mp_path_rules_match(rules, n, plain);
 }
 
 struct mp_str mp_path_without_query(struct mp_str path)
@@ -119,30 +121,26 @@ static int hex(char c)
                                   : -1;
 }
 
-static bool is_escape(struct mp_str s, size_t i)
+/* Resolves escapes, also those that resolving others brings about, in one walk: whenever what is
+ * written ends with an escape, it is replaced by its character. Returns the length. */
+static size_t unescape(struct mp_str path, char *out, bool *ret_nested)
 {
-    return s.p[i] == '%' && s.n - i > 2 && hex(s.p[i + 1]) >= 0 && hex(s.p[i + 2]) >= 0;
-}
-
-/* One round in place; false: nothing was left to do. */
-static bool unescape(char *p, size_t *n)
-{
-    size_t k = 0;
-    bool any = false;
-    for (size_t i = 0; i < *n; i++) {
-        if (is_escape(mp_str(p, *n), i)) {
-            any = true;
-            p[k++] = (char)(hex(p[i + 1]) << 4 | hex(p[i + 2]));
-            i += 2;
-        } else {
-            p[k++] = p[i];
+    size_t k = 0, made = 0; /* out[0..made) has characters that come from escapes */
+    *ret_nested = false;
+    for (size_t i = 0; i < path.n; i++) {
+        out[k++] = path.p[i];
+        while (k >= 3 && out[k - 3] == '%' && hex(out[k - 2]) >= 0 && hex(out[k - 1]) >= 0) {
+            *ret_nested |= made + 2 >= k;
+            out[k - 3] = (char)(hex(out[k - 2]) << 4 | hex(out[k - 1]));
+            k -= 2;
+            made = k;
         }
     }
-    *n = k;
-    return any;
+    return k;
 }
 
-/* Takes the segment without its ";parameters" over to out[0..n); false: climbs above the root. */
+/* Takes the segment without its ";parameters" over to out[0..n); false: that would climb above the
+ * root. */
 static bool put_segment(struct mp_str seg, char *out, size_t *n)
 {
     const char *semi = seg.n > 0 ? memchr(seg.p, ';', seg.n) : NULL;
@@ -165,18 +163,13 @@ static bool put_segment(struct mp_str seg, char *out, size_t *n)
     return true;
 }
 
-bool mp_path_make_plain(struct mp_str path, char *out, struct mp_str *ret)
+bool mp_path_make_plain(struct mp_str path, char *out, struct mp_str *ret, bool *ret_odd)
 {
-    size_t n = path.n, made = 0;
-    if (n == 0 || path.p[0] != '/') {
+    size_t made = 0;
+    if (path.n == 0 || path.p[0] != '/') {
         return false;
     }
-    memcpy(out, path.p, n);
-    for (int round = 0; unescape(out, &n); round++) {
-        if (round == 3) {
-            return false;
-        }
-    }
+    size_t n = unescape(path, out, ret_odd);
     for (size_t i = 0; i < n; i++) {
         out[i] = out[i] == '\\' ? '/' : out[i];
     }
@@ -185,9 +178,7 @@ bool mp_path_make_plain(struct mp_str path, char *out, struct mp_str *ret)
     for (size_t i = 1, end; i <= n; i = end + 1) {
         const char *p = memchr(out + i, '/', n - i);
         end = p ? (size_t)(p - out) : n;
-        if (!put_segment(mp_str(out + i, end - i), out, &made)) {
-            return false;
-        }
+        *ret_odd |= !put_segment(mp_str(out + i, end - i), out, &made);
     }
     if (slash || made == 0) {
         out[made++] = '/';

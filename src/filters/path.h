@@ -36,6 +36,8 @@ bool mp_path_is_open(const struct mp_path_rule *rules, uint32_t n, struct mp_gue
 struct mp_str mp_path_without_query(struct mp_str path);
 /* Both forms of the path are surely the same. */
 bool mp_path_is_plain(struct mp_str path);
-/* The plain form; path without query, out: room for path.n + 1 bytes. False: it climbs above the
- * root, or hides behind escapes of escapes. */
-bool mp_path_make_plain(struct mp_str path, char *out, struct mp_str *ret);
+/* The plain form; path without query, out: room for path.n + 1 bytes. False: it does not begin with
+ * a slash. *ret_odd: it climbs above the root, where it stays then, or hides behind escapes of
+ * escapes, all of which are resolved. Who knows how the service reads that: no rule that opens may
+ * hold for it. */
+bool mp_path_make_plain(struct mp_str path, char *out, struct mp_str *ret, bool *ret_odd);

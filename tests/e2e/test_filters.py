@@ -6,12 +6,15 @@ import base64
 import json
 import os
 import re
-import shutil
 import subprocess
 import threading
 import time
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jose import jwt as jose_jwt
 
 from harness import config, wire
 from harness.proxy import new_ports, run_once
@@ -38,7 +41,6 @@ def b64(data):
 
 
 def hs256(secret=SECRET, **more):
-    jwt = pytest.importorskip("jwt", reason="python3-jwt is missing")
     return jwt.encode(claims(**more), secret, algorithm="HS256")
 
 
@@ -139,8 +141,6 @@ def test_metrics_as_printed(make):
 
 
 def jose_tool(payload, key, header, folder):
-    if not shutil.which("jose"):
-        pytest.skip("jose is missing")
     for name, what in (("p", payload), ("k", key)):
         with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
             json.dump(what, f)
@@ -151,7 +151,6 @@ def jose_tool(payload, key, header, folder):
 
 
 def jwk_of(private):
-    from cryptography.hazmat.primitives.asymmetric import rsa
     n = private.private_numbers()
 
     def number(v, size=None):
@@ -166,9 +165,6 @@ def jwk_of(private):
 
 @pytest.mark.parametrize("alg", ["HS256", "HS384", "HS512", "RS256", "ES256", "ES384"])
 def test_tokens_of_three_implementations(make, tmp_path, alg):
-    jwt = pytest.importorskip("jwt", reason="python3-jwt is missing")
-    jose = pytest.importorskip("jose.jwt", reason="python3-jose is missing")
-    from cryptography.hazmat.primitives import serialization
     if alg.startswith("HS"):
         private, conf = SECRET, {"jwt_secret": SECRET}
         jwk = {"kty": "oct", "k": b64(SECRET.encode())}
@@ -179,7 +175,7 @@ def test_tokens_of_three_implementations(make, tmp_path, alg):
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()}
         jwk = jwk_of(key)
     p, o = march(make, {"auth": {"jwt_algorithm": alg, **conf}})
-    for token in (jwt.encode(claims(), private, algorithm=alg), jose.encode(claims(), private, algorithm=alg),
+    for token in (jwt.encode(claims(), private, algorithm=alg), jose_jwt.encode(claims(), private, algorithm=alg),
                   jose_tool(claims(), {**jwk, "alg": alg}, {"alg": alg, "typ": "JWT"}, str(tmp_path))):
         for _ in range(2):  # verified, then remembered
             assert p.get("/x", headers=bearer(token)).status == 200
@@ -250,6 +246,22 @@ def test_metrics_sees_every_kind_of_answer(make):
     assert p.get("/direct").status == 418
 
 
+def test_what_cannot_be_read_is_counted(make):
+    """Refused before there is a method, a path or a host; after one of each, and again."""
+    p, _ = march(make, {**EVERY_FILTER, "metrics": {}})
+    for text, status in ((b"nonsense\r\n\r\n", 400), (b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n", 401),
+                         (b"GET /a HTTP/1.1\r\n\r\n", 400), (b"\x00\x16\r\n\r\n", 400),
+                         (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 70000 + b"\r\n\r\n", 431),
+                         (b"GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n", None)):
+        with p.connect() as c:
+            c.send(text)
+            assert c.response().status in ((status,) if status else (400, 401)), text[:40]
+    s = p.stats()
+    assert s["marchproxy_responses_total"] == s["marchproxy_requests_total"] == 6
+    assert s["marchproxy_responses_by_status_400"] >= 3 and s["marchproxy_responses_by_status_431"] == 1
+    assert s["marchproxy_requests_by_host.none"] >= 2 and s["marchproxy_requests_by_method_other"] >= 2
+
+
 def test_a_client_that_goes_away_is_counted(make):
     started = threading.Event()
 
@@ -280,6 +292,19 @@ def test_own_fields_cannot_be_forged(make):
         assert not o.last.has(name)
     assert p.get("/healthz", headers=forged).status == 200
     assert not o.last.has("x-auth-subject") and not o.last.has("x-auth-role")
+
+
+def test_own_fields_cannot_be_named_away(make):
+    """A client may say in Connection which of its fields go no further than us. Those that we add do."""
+    p, o = march(make, {"auth": {"jwt_secret": SECRET, "jwt_claim_headers": {"email": "x-auth-email"}}, "license": {}})
+    token = bearer(hs256(email="a@b.example"))
+    r = p.get("/x", headers=[("Connection", "keep-alive, x-auth-email, x-mine"), ("X-Auth-Email", "root"), ("X-Mine", "1")] + token)
+    assert r.status == 200 and o.last.all("x-auth-email") == ["a@b.example"] and not o.last.has("x-mine")
+    for name in ("x-auth-subject", "x-auth-method", "x-license-edition", "authorization"):
+        r = p.get("/x", headers=[("Connection", "keep-alive, " + name)] + token)
+        assert r.status in (200, 400)
+        if r.status == 200:
+            assert o.last.all("x-auth-subject") == ["alice"] and o.last.all("x-license-edition") == ["community"]
 
 
 def test_the_service_cannot_forge_the_answer(make):
@@ -330,7 +355,10 @@ def test_configuration_per_virtual_host_and_route(make):
     assert status("own.example", "/", "of-the-host") == 200 and status("own.example", "/", "of-all") == 403
     assert status("own.example", "/open", None) == 200 and status("own.example", "/", None) == 401
     assert status("own.example", "/off", None) == 200
-    assert p.stat("marchproxy_auth_requests_total") == 6, "a filter that is off has seen nothing"
+    for path in ("/open", "/off"):  # whoever trusts our fields must be able to, here too
+        p.get(path, host="own.example", headers=[("X-Auth-Subject", "root"), ("x_auth_method", "jwt"), ("x-mine", "1")])
+        assert o.last.has("x-mine") and not o.last.has("x-auth-subject") and not o.last.has("x_auth_method")
+    assert p.stat("marchproxy_auth_requests_total") == 7, "a filter that is off has seen nothing"
 
 
 # ---- malformed configuration
@@ -476,8 +504,6 @@ end
 def test_hundred_rotations_under_load(make, tmp_path):
     """The load always has the current secret or a previous one; whoever has none of them is refused. Two
     previous ones count, so that a request may take longer than a rotation on a busy machine."""
-    if not shutil.which("wrk"):
-        pytest.skip("wrk is missing")
     rotations, wait = 100, 90
     p, text = rotating(make)
     file, script = str(tmp_path / "token"), str(tmp_path / "load.lua")

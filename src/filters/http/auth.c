@@ -14,6 +14,10 @@
 static enum mp_verdict on_request_headers(struct mp_filter *f, struct mp_req_head *h, bool end)
 {
     struct mp_guest g = {.filter = f};
+    if (MP_UNLIKELY(!f->conf)) {
+        mp_auth_on_disabled(&g);
+        return MP_VERDICT_CONTINUE;
+    }
     return mp_guest_verdict(mp_auth_on_request(f->conf, &g));
 }
 
@@ -125,6 +129,7 @@ static mp_err parse(const ProtobufCMessage *m, struct mp_arena *arena,
 
 static const struct mp_filter_type filter_auth = {
     .name = "marchproxy.filters.http.auth",
+    .guards = true,
     .on_request_headers = on_request_headers,
     .on_request_trailers = on_request_trailers,
     .on_published = on_published,

@@ -69,6 +69,8 @@ struct mp_auth {
 struct mp_auth *mp_auth_setup(const struct mp_auth_settings *in, struct mp_guest_setup *s);
 
 enum mp_guest_verdict mp_auth_on_request(const struct mp_auth *a, struct mp_guest *g);
+/* Where the filter is disabled: nothing is asked for, but nobody else may speak in its name. */
+void mp_auth_on_disabled(struct mp_guest *g);
 void mp_auth_on_trailers(struct mp_guest *g);
 /* in_use: some listener has the filter. */
 void mp_auth_on_published(struct mp_guest_host *h, bool in_use);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "base/compiler.h"
 #include "filters/base64.h"
+#include "filters/field_name.h"
 #include "filters/http/auth.h"
 
 #define NS_PER_S     1000000000ull
@@ -62,11 +63,17 @@ void mp_auth_on_published(struct mp_guest_host *h, bool in_use)
 
 /* ---- fields ---- */
 
-/* x-auth-..., also in the spellings that some services take for it. */
+/* x-auth-..., also in the spellings that some services take for it: gateways that make variables of
+ * fields put '_' for whatever is no letter or digit. */
 static bool is_ours(struct mp_str name)
 {
-    return name.n >= 7 && name.p[0] == 'x' && (name.p[1] == '-' || name.p[1] == '_') &&
-           memcmp(name.p + 2, "auth", 4) == 0 && (name.p[6] == '-' || name.p[6] == '_');
+    return name.n >= 7 && name.p[0] == 'x' && !mp_field_name_alnum(name.p[1]) &&
+           memcmp(name.p + 2, "auth", 4) == 0 && !mp_field_name_alnum(name.p[6]);
+}
+
+void mp_auth_on_disabled(struct mp_guest *g)
+{
+    mp_guest_strip_fields(g, MP_GUEST_REQUEST, is_ours);
 }
 
 void mp_auth_on_trailers(struct mp_guest *g)

@@ -38,6 +38,12 @@ static void free_keys(void *arg)
 static void add_secret(struct setup *b, const char *field, struct mp_str secret, int64_t until_s)
 {
     enum mp_crypto_hash hash = mp_jwt_hash(b->a->jwt.alg);
+    if (mp_str_find(secret, MP_STR("-----BEGIN ")) >= 0) {
+        /* Whoever has the public key, and that is everybody, could sign with it. */
+        mp_guest_refuse(b->s, field, "use jwt_public_key, and set jwt_algorithm to RS256 or ES256",
+                        "the text of a key or certificate is no secret");
+        return;
+    }
     struct mp_jwt_key *k = &b->a->jwt.keys[b->a->jwt.n_keys++];
     size_t wanted = mp_crypto_hash_size(hash);
     k->valid_until_s = until_s;

@@ -12,6 +12,10 @@
 static enum mp_verdict on_request_headers(struct mp_filter *f, struct mp_req_head *h, bool end)
 {
     struct mp_guest g = {.filter = f};
+    if (MP_UNLIKELY(!f->conf)) {
+        mp_license_on_disabled(&g);
+        return MP_VERDICT_CONTINUE;
+    }
     return mp_guest_verdict(mp_license_on_request(f->conf, &g));
 }
 
@@ -25,6 +29,9 @@ static enum mp_verdict on_request_trailers(struct mp_filter *f, struct mp_hdrs *
 static enum mp_verdict on_response_headers(struct mp_filter *f, struct mp_resp_head *h, bool end)
 {
     struct mp_guest g = {.filter = f, .response = h};
+    if (MP_UNLIKELY(!f->conf)) {
+        return MP_VERDICT_CONTINUE;
+    }
     return mp_license_on_response(f->conf, &g) ? MP_VERDICT_CONTINUE : MP_VERDICT_ABORT;
 }
 
@@ -71,6 +78,7 @@ static mp_err parse(const ProtobufCMessage *m, struct mp_arena *arena,
 
 static const struct mp_filter_type filter_license = {
     .name = "marchproxy.filters.http.license",
+    .guards = true,
     .on_request_headers = on_request_headers,
     .on_request_trailers = on_request_trailers,
     .on_response_headers = on_response_headers,

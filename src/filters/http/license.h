@@ -60,6 +60,8 @@ struct mp_license {
 struct mp_license *mp_license_setup(const struct mp_license_settings *in, struct mp_guest_setup *s);
 
 enum mp_guest_verdict mp_license_on_request(const struct mp_license *l, struct mp_guest *g);
+/* Where the filter is disabled: a client's own fields are removed all the same. */
+void mp_license_on_disabled(struct mp_guest *g);
 /* False: no room for the fields. */
 bool mp_license_on_response(const struct mp_license *l, struct mp_guest *g);
 void mp_license_on_trailers(struct mp_guest *g);

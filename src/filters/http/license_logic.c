@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/compiler.h"
+#include "filters/field_name.h"
 #include "filters/http/license.h"
 
 #define UPGRADE_URL "https://marchproxy.penguintech.io/pricing"
@@ -69,19 +70,19 @@ void mp_license_on_published(struct mp_guest_host *h, const struct mp_license *c
     for (uint32_t i = 0; i < n; i++) {
         editions[list[i]->is_enterprise] = 1;
     }
-    if (n == 0) {
-        return;
+    if (n == 0 && !mp_guest_host_has_stats(h, &schema)) {
+        return; /* the filter was never in use */
     }
     const struct mp_stat_block *st = mp_guest_host_stats(h, &schema, MP_STR(""));
     mp_stat_set(st, ST_COMMUNITY, editions[0]);
     mp_stat_set(st, ST_ENTERPRISE, editions[1]);
-    mp_stat_set(st, ST_MAX, list[0]->max_proxies);
-    mp_stat_set(st, ST_CURRENT, current_of(list[0], reported, proxies));
+    mp_stat_set(st, ST_MAX, n > 0 ? list[0]->max_proxies : 0);
+    mp_stat_set(st, ST_CURRENT, n > 0 ? current_of(list[0], reported, proxies) : 0);
 }
 
 /* ---- fields ---- */
 
-/* The three, also with '_' for '-', which some services take for the same. */
+/* The three, also with something else for '-', which some services take for the same. */
 static bool is_ours(struct mp_str name)
 {
     static const struct mp_str ours[] = {
@@ -92,7 +93,8 @@ static bool is_ours(struct mp_str name)
     for (size_t i = 0; i < MP_COUNTOF(ours); i++) {
         size_t k = 0;
         while (name.n == ours[i].n && k < name.n &&
-               (name.p[k] == ours[i].p[k] || (name.p[k] == '_' && ours[i].p[k] == '-'))) {
+               (name.p[k] == ours[i].p[k] ||
+                (ours[i].p[k] == '-' && !mp_field_name_alnum(name.p[k])))) {
             k++;
         }
         if (k == ours[i].n) {
@@ -113,6 +115,11 @@ bool mp_license_on_response(const struct mp_license *l, struct mp_guest *g)
     mp_guest_strip_fields(g, MP_GUEST_RESPONSE, is_ours);
     return add_fields(l, g, MP_GUEST_RESPONSE) &&
            mp_guest_add_field(g, MP_GUEST_RESPONSE, MP_STR("x-marchproxy-edition"), l->edition);
+}
+
+void mp_license_on_disabled(struct mp_guest *g)
+{
+    mp_guest_strip_fields(g, MP_GUEST_REQUEST, is_ours);
 }
 
 void mp_license_on_trailers(struct mp_guest *g)
@@ -169,7 +176,8 @@ static const struct mp_license_gate *shut_gate(const struct mp_license *l, struc
         return NULL;
     }
     char *out = mp_guest_alloc(g, path.n + 1);
-    gate = out && mp_path_make_plain(path, out, &plain) ? find_gate(l, plain) : NULL;
+    bool odd; /* odd or not: the service may read it like this */
+    gate = out && mp_path_make_plain(path, out, &plain, &odd) ? find_gate(l, plain) : NULL;
     return gate && !gate->open ? gate : NULL;
 }
 

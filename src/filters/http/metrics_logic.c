@@ -141,10 +141,11 @@ static const struct mp_stat_block *set_of(const struct mp_guest *g,
     return *kept;
 }
 
-/* raw stands for the value: the same raw text always gives the same block. */
+/* raw stands for the value: the same raw text always gives the same block. It is nothing at all (p
+ * NULL) of a request that was refused before it was understood. */
 static bool is_kept(const struct kept *k, struct mp_str raw)
 {
-    return k->block && k->n == raw.n && memcmp(k->text, raw.p, raw.n) == 0;
+    return k->block && k->n == raw.n && (raw.n == 0 || memcmp(k->text, raw.p, raw.n) == 0);
 }
 
 static void count_named(const struct mp_guest *g, const struct mp_stat_schema *schema,
@@ -152,7 +153,9 @@ static void count_named(const struct mp_guest *g, const struct mp_stat_schema *s
 {
     k->block = mp_guest_stats(g, schema, value);
     k->n = (uint32_t)raw.n;
-    memcpy(k->text, raw.p, raw.n);
+    if (raw.n > 0) {
+        memcpy(k->text, raw.p, raw.n);
+    }
     mp_stat_inc(k->block, 0);
 }
 

@@ -49,6 +49,8 @@ static void fixed_set(void)
     const struct mp_stat_block *b = mp_filter_stats_find(l, &fixed, MP_STR(""));
     mp_stat_inc(b, 1);
     T_OK(mp_filter_stats_find(l, &fixed, MP_STR("")) == b);
+    T_OK(mp_filter_stats_has(l, &fixed));
+    T_OK(!mp_filter_stats_has(l, &by_name));
     T_EQ(b->v[1], 1);
     mp_filter_stats_local_free(l);
     mp_filter_stats_free(fs);

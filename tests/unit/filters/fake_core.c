@@ -68,6 +68,12 @@ void fc_publish(const struct fc_conf *c)
     t->on_published((struct mp_filter_host *)(void *)&fc, confs, 1);
 }
 
+void fc_publish_none(const struct mp_conf_filter_type *type)
+{
+    const struct mp_filter_type *t = type->impl;
+    t->on_published((struct mp_filter_host *)(void *)&fc, NULL, 0);
+}
+
 /* ---- streams ---- */
 
 struct mp_stream *fc_stream_new(const struct fc_conf *c, const char *method, const char *path,
@@ -226,6 +232,13 @@ bool mp_filter_proxies(const struct mp_filter *f, uint32_t *ret)
 {
     *ret = fc.proxies;
     return fc.has_proxies;
+}
+
+bool mp_filter_host_has_stats(const struct mp_filter_host *host,
+                              const struct mp_stat_schema *schema)
+{
+    (void)host;
+    return mp_filter_stats_has(fc.local[0], schema);
 }
 
 const struct mp_stat_block *mp_filter_host_stats(struct mp_filter_host *host,

@@ -46,6 +46,8 @@ bool fc_conf_load(struct fc_conf *c, const struct mp_conf_filter_type *type, str
 void fc_conf_free(struct fc_conf *c);
 /* As after a publication with this one configuration. */
 void fc_publish(const struct fc_conf *c);
+/* As after one without the filter. */
+void fc_publish_none(const struct mp_conf_filter_type *type);
 
 struct mp_stream *fc_stream_new(const struct fc_conf *c, const char *method, const char *path,
                                 const char *host);

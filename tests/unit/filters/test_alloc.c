@@ -181,6 +181,62 @@ static void counts(void)
     fc_conf_free(&c);
 }
 
+struct census {
+    const char *prefix;
+    uint64_t names, total, other;
+};
+
+static void look(void *arg, const struct mp_stat_view *v)
+{
+    struct census *c = arg;
+    if (strcmp(v->schema->text_prefix, c->prefix) == 0) {
+        c->names++;
+        c->total += v->value;
+        c->other += mp_str_eq(v->scope, MP_STR("other")) ? v->value : 0;
+    }
+}
+
+/* Whatever a million requests name, memory and lists of stats have an end: 256 names of a kind, and
+ * "other". */
+static void million_names(void)
+{
+    enum { REQUESTS = 1000000, BOUND = 256 };
+    static const char *const prefixes[] = {"marchproxy_requests_by_path_",
+                                           "marchproxy_requests_by_host.",
+                                           "marchproxy_requests_by_method_"};
+    const struct mp_filter_type *t = mp_conf_filter_metrics.impl;
+    struct fc_conf c;
+    char method[32], path[64], host[64];
+    fc_fini(); /* begins without the names of the other cases */
+    fc_init();
+    T_OK(fc_conf_load(&c, &mp_conf_filter_metrics, MP_STR("{}")));
+    fc_publish(&c);
+    struct mp_stream *s = fc_stream_new(&c, "GET", "/", "a");
+    unsigned long late = 0;
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        s->req.method_name = mp_str(method, (size_t)sprintf(method, "M%u", i));
+        s->req.path = mp_str(path, (size_t)sprintf(path, "/path%u/x?y=%u", i, i));
+        s->req.authority = mp_str(host, (size_t)sprintf(host, "host%u.example:%u", i, i % 65536));
+        s->resp.status = 200;
+        memset(mp_filter_state(s->filter), 0, t->state_size);
+        unsigned long before = calls;
+        (void)t->on_request_headers(s->filter, &s->req, true);
+        (void)t->on_response_headers(s->filter, &s->resp, true);
+        t->on_end(s->filter);
+        late += i > BOUND ? calls - before : 0;
+    }
+    T_EQ(late, 0);
+    for (size_t i = 0; i < MP_COUNTOF(prefixes); i++) {
+        struct census k = {.prefix = prefixes[i]};
+        mp_stat_walk(fc.store, look, &k);
+        T_EQ(k.names, BOUND + 1);
+        T_EQ(k.total, REQUESTS);
+        T_EQ(k.other, REQUESTS - BOUND);
+    }
+    fc_stream_free(s);
+    fc_conf_free(&c);
+}
+
 int main(void)
 {
     if (CRYPTO_set_mem_functions(lib_malloc, lib_realloc, lib_free) != 1) {
@@ -192,6 +248,7 @@ int main(void)
     make_token();
     T_RUN(no_allocation);
     T_RUN(counts);
+    T_RUN(million_names);
     fc_fini();
     return T_DONE();
 }

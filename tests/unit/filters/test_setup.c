@@ -168,6 +168,26 @@ static void secrets_are_not_kept(void)
     T_OK(memmem(last_block, last_n, state.outer, 32) == NULL);
 }
 
+/* Gauges tell of the licence in force: none, once the filter has gone; and nothing is there before
+ * it comes. */
+static void gauges_follow(void)
+{
+    struct fc_conf c;
+    fc_publish_none(&mp_conf_filter_license);
+    T_EQ(fc_stat("marchproxy_license_edition.community"), -1);
+    T_OK(fc_conf_load(&c, &mp_conf_filter_license, MP_STR("{\"current_proxies\": 2}")));
+    fc_publish(&c);
+    T_EQ(fc_stat("marchproxy_license_edition.community"), 1);
+    T_EQ(fc_stat("marchproxy_license_max_proxies"), 3);
+    T_EQ(fc_stat("marchproxy_license_current_proxies"), 2);
+    fc_publish_none(&mp_conf_filter_license);
+    T_EQ(fc_stat("marchproxy_license_edition.community"), 0);
+    T_EQ(fc_stat("marchproxy_license_edition.enterprise"), 0);
+    T_EQ(fc_stat("marchproxy_license_max_proxies"), 0);
+    T_EQ(fc_stat("marchproxy_license_current_proxies"), 0);
+    fc_conf_free(&c);
+}
+
 int main(void)
 {
     fc_init();
@@ -176,6 +196,7 @@ int main(void)
     T_RUN(license_limits);
     T_RUN(secrets_are_not_said);
     T_RUN(secrets_are_not_kept);
+    T_RUN(gauges_follow);
     fc_fini();
     return T_DONE();
 }

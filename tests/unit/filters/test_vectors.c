@@ -4,10 +4,11 @@
  *
  * A case has "refused" (path, and part of the cause), or "steps" and "stats". A step is a request:
  * method, path, host, fields, trailers, bytes_in, bytes_out; what happens around it: wait_s (before
- * it), wall_s (the wall clock's own step), random (share of the range), marks, proxies, front (a
- * filter in front answers with this status), answer (the service's status and fields), no_answer;
- * and what is expected: status, body, details of our own answer, or that there is none; request,
- * response, trailers_after: fields, null: absent; warns: part of a warning of the configuration.
+ * it), wall_s (the wall clock's own step), random (share of the range), marks, proxies, disabled
+ * (the filter is, on this route), front (a filter in front answers with this status), answer (the
+ * service's status and fields), no_answer; and what is expected: status, body, details of our own
+ * answer, or that there is none; request, response, trailers_after: fields, null: absent; warns:
+ * part of a warning of the configuration.
  */
 #include <jansson.h>
 
@@ -196,6 +197,7 @@ static void run_step(const struct fc_conf *c, const json_t *raw, size_t i)
         struct mp_stream *s = fc_stream_new(c, text_of(step, "method", "GET"),
                                             text_of(step, "path", "/"), text_of(step, "host", "a"));
         s->marks = (uint32_t)int_of(step, "marks", 0);
+        s->filter->conf = json_is_true(json_object_get(step, "disabled")) ? NULL : c->parsed;
         s->bytes_in = (uint64_t)int_of(step, "bytes_in", 0);
         s->bytes_out = (uint64_t)int_of(step, "bytes_out", 0);
         put_fields(s, &s->req.hdrs, json_object_get(step, "fields"));
