@@ -27,7 +27,7 @@ all: build/build.ninja
 
 build/build.ninja:
 	@$(BOOT) run
-	@out=$$($(MESON) setup build --prefix=$(PREFIX) 2>&1) || { echo "$$out"; exit 1; }
+	@out=$$($(MESON) setup build --prefix=$(PREFIX) -Db_lto=true 2>&1) || { echo "$$out"; exit 1; }
 
 # exec lets the script take the place of the shell, so that it sees the signals that make gets.
 run:

@@ -90,6 +90,9 @@ MP_MUST_USE mp_err mp_hdrs_add_copy(struct mp_hdrs *h, struct mp_str name, struc
 /* Replaces all entries of that name by one. */
 MP_MUST_USE mp_err mp_hdrs_set_copy(struct mp_hdrs *h, struct mp_str name, struct mp_str value);
 MP_MUST_USE mp_err mp_hdrs_set_id(struct mp_hdrs *h, enum mp_hdr_id id, struct mp_str value);
+/* The same for a value that is known to be clean and trimmed: our own text, configuration that was
+ * checked at load, or a value taken from a parsed head. Only LIMIT. */
+MP_MUST_USE mp_err mp_hdrs_put_id(struct mp_hdrs *h, enum mp_hdr_id id, struct mp_str value);
 void mp_hdrs_remove(struct mp_hdrs *h, struct mp_hdr *e);
 /* Number removed. */
 uint32_t mp_hdrs_remove_id(struct mp_hdrs *h, enum mp_hdr_id id);

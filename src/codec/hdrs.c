@@ -2,6 +2,7 @@
 #include <string.h>
 #include "base/assert.h"
 #include "codec/hdr.h"
+#include "codec/hdr_lookup.h"
 #include "codec/scan.h"
 
 /* Entries that a proxied head gets on top of its own (request id, forwarded-for, via ...), so that
@@ -252,6 +253,15 @@ mp_err mp_hdrs_set_id(struct mp_hdrs *h, enum mp_hdr_id id, struct mp_str value)
         return MP_FAIL(INVALID);
     }
     return replace(h, id, mp_hdr_id_name(id), value);
+}
+
+mp_err mp_hdrs_put_id(struct mp_hdrs *h, enum mp_hdr_id id, struct mp_str value)
+{
+    MP_DEBUG_ASSERT(id > MP_HDR_OTHER);
+    MP_DEBUG_ASSERT(id < MP_HDR_COUNT);
+    MP_DEBUG_ASSERT(value_fits(value));
+    struct mp_str name = mp_str(mp_hdr_names[id].name, mp_hdr_names[id].n);
+    return mp_hdrs_maybe(h, id) ? replace(h, id, name, value) : append(h, id, name, value);
 }
 
 void mp_hdrs_remove(struct mp_hdrs *h, struct mp_hdr *e)

@@ -18,6 +18,10 @@
 #include "io/loop.h"
 
 #define MP_CORK_COPY_MAX 4096
+/* One read. What is read goes out with one write, and that should make one packet: on the loopback
+ * interface 65,483 bytes, elsewhere a GSO packet of 64 KiB with its headers. Two of them cost twice
+ * the work, and where the congestion control paces, twice the timers (1 MB: 550 us against 260). */
+#define MP_CHAN_READ_MAX (56 * 1024)
 /* Full reads of one connection in a row; then the others have their turn (mp_io_again). */
 #define MP_CHAN_READS_MAX 8
 

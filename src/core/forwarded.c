@@ -55,7 +55,7 @@ static mp_err append_xff(struct mp_stream *s)
             return MP_FAIL(LIMIT);
         }
         memcpy(p, text, n);
-        return mp_hdrs_add_id(&s->req.hdrs, MP_HDR_X_FORWARDED_FOR, mp_str(p, n));
+        return mp_hdrs_put_id(&s->req.hdrs, MP_HDR_X_FORWARDED_FOR, mp_str(p, n));
     }
     size_t total = n;
     for (const struct mp_hdr *e = first; e != NULL; e = mp_hdrs_next_same(&s->req.hdrs, e)) {
@@ -90,8 +90,7 @@ static mp_err request_id(struct mp_stream *s)
         return MP_FAIL(LIMIT);
     }
     mp_rand_uuid(&s->cw->w.rand, p);
-    return there ? mp_hdrs_set_id(h, MP_HDR_X_REQUEST_ID, mp_str(p, 36))
-                 : mp_hdrs_add_id(h, MP_HDR_X_REQUEST_ID, mp_str(p, 36));
+    return mp_hdrs_put_id(h, MP_HDR_X_REQUEST_ID, mp_str(p, 36));
 }
 
 static void drop_underscores(struct mp_hdrs *h)
@@ -158,10 +157,8 @@ mp_err mp_forwarded_request(struct mp_stream *s)
     struct mp_hdr *proto = mp_hdrs_maybe(h, MP_HDR_X_FORWARDED_PROTO)
                                ? mp_hdrs_get(h, MP_HDR_X_FORWARDED_PROTO)
                                : NULL;
-    if (proto == NULL) {
-        MP_TRY(mp_hdrs_add_id(h, MP_HDR_X_FORWARDED_PROTO, s->req.scheme));
-    } else if (!keep_proto) {
-        MP_TRY(mp_hdrs_set_id(h, MP_HDR_X_FORWARDED_PROTO, s->req.scheme));
+    if (proto == NULL || !keep_proto) {
+        MP_TRY(mp_hdrs_put_id(h, MP_HDR_X_FORWARDED_PROTO, s->req.scheme));
     }
     if (hc->via.n > 0) {
         MP_TRY(mp_hdrs_add_id(h, MP_HDR_VIA, hc->via));

@@ -159,14 +159,25 @@ static bool keep_input(struct mp_upconn *uc, const char *p, size_t n)
     return true;
 }
 
+/* Bytes that nobody asked for may wait behind a response whose last read filled the buffer: they
+ * must not be taken for the next one. */
+static bool nothing_waits(struct mp_upconn *uc)
+{
+    char byte;
+    if (uc->ch.readable && !uc->ch.hup &&
+        mp_chan_recv(uc->cw, &uc->ch, &byte, 1) == -EAGAIN) {
+        uc->ch.readable = false;
+    }
+    return !uc->ch.readable;
+}
+
 /* The response is complete: the connection goes back first, so that what the end sets off may use
- * it again. Not when the read filled the buffer: bytes that nobody asked for may wait behind it,
- * and the next response is not they. */
+ * it again. */
 static void complete(struct mp_upconn *uc, struct mp_upreq *u, bool reusable)
 {
     u->resp_end = true;
     u->conn = NULL;
-    mp_upconn_release(uc, reusable && u->req_end && !uc->ch.readable);
+    mp_upconn_release(uc, reusable && u->req_end && nothing_waits(uc));
 }
 
 static void finish(struct mp_upreq *u)
@@ -405,10 +416,11 @@ void mp_h1_client_read(struct mp_upconn *uc)
             break;
         }
         size_t kept = uc->in_n;
+        size_t ask = MP_MIN(MP_SCRATCH_SIZE - kept, (size_t)MP_CHAN_READ_MAX);
         if (kept > 0) {
             memcpy(scratch, uc->in, kept);
         }
-        ssize_t r = mp_chan_recv(uc->cw, &uc->ch, scratch + kept, MP_SCRATCH_SIZE - kept);
+        ssize_t r = mp_chan_recv(uc->cw, &uc->ch, scratch + kept, ask);
         if (r == -EAGAIN) {
             uc->ch.readable = false;
             if (uc->ch.failed) {
@@ -426,7 +438,7 @@ void mp_h1_client_read(struct mp_upconn *uc)
             lost(uc, MP_UP_PROTOCOL_ERROR, NULL); /* bytes on an idle connection */
             break;
         }
-        bool more = (size_t)r == MP_SCRATCH_SIZE - kept || uc->ch.hup;
+        bool more = (size_t)r == ask || uc->ch.hup;
         uc->ch.readable = more;
         if (!process(uc, scratch, kept + (size_t)r) || !more) {
             break;

@@ -519,10 +519,11 @@ static void read_input(struct mp_conn *c)
             return;
         }
         size_t kept = c->in_n;
+        size_t ask = MP_MIN(MP_SCRATCH_SIZE - kept, (size_t)MP_CHAN_READ_MAX);
         if (kept > 0) {
             memcpy(scratch, c->in, kept);
         }
-        ssize_t r = mp_chan_recv(c->cw, &c->ch, scratch + kept, MP_SCRATCH_SIZE - kept);
+        ssize_t r = mp_chan_recv(c->cw, &c->ch, scratch + kept, ask);
         if (r == -EAGAIN) {
             c->ch.readable = false;
             return;
@@ -533,7 +534,7 @@ static void read_input(struct mp_conn *c)
             peer_gone(c, r);
             return;
         }
-        bool more = (size_t)r == MP_SCRATCH_SIZE - kept || c->ch.hup;
+        bool more = (size_t)r == ask || c->ch.hup;
         c->ch.readable = more;
         if (!c->lingering) {
             process(c, scratch, kept + (size_t)r);

@@ -70,8 +70,7 @@ static mp_err set_number(struct mp_stream *s, struct mp_hdrs *h, enum mp_hdr_id 
         return MP_FAIL(LIMIT);
     }
     memcpy(p, text + sizeof(text) - n, n);
-    return mp_hdrs_maybe(h, id) ? mp_hdrs_set_id(h, id, mp_str(p, n))
-                                : mp_hdrs_add_id(h, id, mp_str(p, n));
+    return mp_hdrs_put_id(h, id, mp_str(p, n));
 }
 
 static bool envoy_headers(const struct mp_filter *f)

@@ -329,7 +329,7 @@ static mp_err finish_response_head(struct mp_stream *s, struct mp_resp_head *h)
     if (hc->server_header == MP_SERVER_OVERWRITE ||
         (hc->server_header == MP_SERVER_APPEND_IF_ABSENT &&
          mp_hdrs_get(&h->hdrs, MP_HDR_SERVER) == NULL)) {
-        MP_TRY(mp_hdrs_set_id(&h->hdrs, MP_HDR_SERVER, hc->server_name));
+        MP_TRY(mp_hdrs_put_id(&h->hdrs, MP_HDR_SERVER, hc->server_name));
     }
     if (mp_hdrs_get(&h->hdrs, MP_HDR_DATE) == NULL) {
         char *date = mp_arena_bytes(&s->arena, 29);
@@ -337,7 +337,7 @@ static mp_err finish_response_head(struct mp_stream *s, struct mp_resp_head *h)
             return MP_FAIL(LIMIT);
         }
         memcpy(date, mp_loop_http_date(s->cw->w.loop), 29);
-        MP_TRY(mp_hdrs_add_id(&h->hdrs, MP_HDR_DATE, mp_str(date, 29)));
+        MP_TRY(mp_hdrs_put_id(&h->hdrs, MP_HDR_DATE, mp_str(date, 29)));
     }
     if (hc->via.n > 0) {
         MP_TRY(mp_hdrs_add_id(&h->hdrs, MP_HDR_VIA, hc->via));

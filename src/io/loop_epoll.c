@@ -50,6 +50,7 @@ struct mp_loop {
     uint32_t magic;
     int epoll_fd;
     uint64_t now_ns, now_ms;
+    uint64_t turn_end_ns; /* clock at the end of the last turn */
     uint64_t wall_offset_ns; /* wall clock minus monotonic clock */
     uint64_t wall_read_ns;   /* when the offset was taken */
     struct mp_list tasks;
@@ -380,8 +381,7 @@ static int wait_timeout(struct mp_loop *l, uint64_t before_ns, uint32_t max_wait
 /* Sleeps and fetches; true when another thread has asked for on_wake. */
 static bool turn_wait(struct mp_loop *l, uint32_t max_wait_ms)
 {
-    uint64_t before_ns = clock_read(CLOCK_MONOTONIC);
-    int timeout = wait_timeout(l, before_ns, max_wait_ms);
+    int timeout = wait_timeout(l, l->turn_end_ns, max_wait_ms);
     int word = AWAKE;
     if (timeout != 0 && !__atomic_compare_exchange_n(&l->wake.word, &word, ASLEEP, false,
                                                      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
@@ -450,7 +450,8 @@ static void turn_tasks(struct mp_loop *l)
     }
 }
 
-void mp_loop_turn(struct mp_loop *l, uint32_t max_wait_ms)
+/* The clock has been read just now (turn_end_ns). */
+static void turn(struct mp_loop *l, uint32_t max_wait_ms)
 {
     MP_CHECK_MAGIC(l, LOOP_MAGIC);
     MP_ASSERT(!l->in_turn);
@@ -466,15 +467,23 @@ void mp_loop_turn(struct mp_loop *l, uint32_t max_wait_ms)
         l->hooks[i].fn(l->hooks[i].arg);
     }
     stat_set(&l->stats.turns, l->stats.turns + 1);
-    stat_set(&l->stats.busy_ns, l->stats.busy_ns + clock_read(CLOCK_MONOTONIC) - l->now_ns);
+    l->turn_end_ns = clock_read(CLOCK_MONOTONIC);
+    stat_set(&l->stats.busy_ns, l->stats.busy_ns + l->turn_end_ns - l->now_ns);
     l->in_turn = false;
+}
+
+void mp_loop_turn(struct mp_loop *l, uint32_t max_wait_ms)
+{
+    l->turn_end_ns = clock_read(CLOCK_MONOTONIC);
+    turn(l, max_wait_ms);
 }
 
 void mp_loop_run(struct mp_loop *l)
 {
     l->stop = false;
+    l->turn_end_ns = clock_read(CLOCK_MONOTONIC);
     do {
-        mp_loop_turn(l, RUN_WAIT_MAX_MS);
+        turn(l, RUN_WAIT_MAX_MS);
     } while (!l->stop);
 }
 
