@@ -164,8 +164,7 @@ static bool keep_input(struct mp_upconn *uc, const char *p, size_t n)
 static bool nothing_waits(struct mp_upconn *uc)
 {
     char byte;
-    if (uc->ch.readable && !uc->ch.hup &&
-        mp_chan_recv(uc->cw, &uc->ch, &byte, 1) == -EAGAIN) {
+    if (uc->ch.readable && !uc->ch.hup && mp_chan_recv(uc->cw, &uc->ch, &byte, 1) == -EAGAIN) {
         uc->ch.readable = false;
     }
     return !uc->ch.readable;

@@ -50,7 +50,7 @@ struct mp_loop {
     uint32_t magic;
     int epoll_fd;
     uint64_t now_ns, now_ms;
-    uint64_t turn_end_ns; /* clock at the end of the last turn */
+    uint64_t turn_end_ns;    /* clock at the end of the last turn */
     uint64_t wall_offset_ns; /* wall clock minus monotonic clock */
     uint64_t wall_read_ns;   /* when the offset was taken */
     struct mp_list tasks;
