@@ -142,6 +142,12 @@ struct mp_conf_default_key {
 };
 extern const struct mp_conf_default_key
     mp_conf_default_keys[MP_CONF_DEFAULT_KEYS]; /* of the JSON log */
+/* upgrade_configs; of a route after its path kind. */
+void mp_build_http_upgrades(struct mp_conf_build *b, const ProtobufCMessage *manager,
+                            struct mp_conf_http *ret);
+void mp_build_route_upgrades(struct mp_conf_build *b,
+                             const Envoy__Config__Route__V3__RouteAction *m,
+                             const struct mp_conf_http *http, struct mp_conf_route *ret);
 void mp_build_routes(struct mp_conf_build *b, const pb_route_config *m,
                      const struct mp_conf_http *http, struct mp_conf_routes *ret);
 void mp_build_route(struct mp_conf_build *b, const pb_route *m, const struct mp_conf_routes *table,

@@ -381,6 +381,7 @@ void mp_build_http(struct mp_conf_build *b, const ProtobufCMessage *manager,
     build_common(b, m->common_http_protocol_options, ret);
     build_http1(b, m->http_protocol_options, ret);
     build_filters(b, m, ret);
+    mp_build_http_upgrades(b, manager, ret);
     mp_build_alogs(b, m->access_log, m->n_access_log, &ret->alogs, &ret->n_alogs);
     build_route_config(b, m, ret);
 }

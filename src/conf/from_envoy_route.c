@@ -207,17 +207,15 @@ static void build_rewrite(struct mp_conf_build *b, const pb_action *m, struct mp
     }
 }
 
-static void build_forward(struct mp_conf_build *b, const pb_action *m, struct mp_conf_route *ret)
+static void build_forward(struct mp_conf_build *b, const pb_action *m,
+                          const struct mp_conf_http *http, struct mp_conf_route *ret)
 {
     ret->timeout_ms = DEFAULT_TIMEOUT_MS;
     ret->idle_timeout_ms = UINT64_MAX;
     mp_build_ms(b, "timeout", m->timeout, &ret->timeout_ms);
     mp_build_ms(b, "idle_timeout", m->idle_timeout, &ret->idle_timeout_ms);
     build_rewrite(b, m, ret);
-    if (ret->path_kind == MP_PATH_CONNECT) {
-        (void)mp_build_error(b, NULL, "use direct_response or redirect",
-                             "CONNECT cannot be forwarded");
-    }
+    mp_build_route_upgrades(b, m, http, ret);
     switch (m->cluster_specifier_case) {
     case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER:
         ret->action = MP_ROUTE_CLUSTER;
@@ -324,7 +322,7 @@ void mp_build_route(struct mp_conf_build *b, const pb_route *m, const struct mp_
     switch (m->action_case) {
     case ACTION(ROUTE):
         mark = mp_build_enter(b, "route");
-        build_forward(b, m->route, ret);
+        build_forward(b, m->route, http, ret);
         mp_build_leave(b, mark);
         break;
     case ACTION(REDIRECT):

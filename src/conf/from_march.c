@@ -101,10 +101,6 @@ static void check_service(struct mp_march *m, const pb_service *s)
         (void)mp_build_error(b, "http2_enabled", "use false",
                              "HTTP/2 to services is not supported yet");
     }
-    if (s->websocket_upgrade) {
-        mp_build_unsupported(b, "websocket_upgrade", later,
-                             "upgrades to WebSocket are not supported yet");
-    }
     if (s->health_check_path[0]) {
         mp_build_unsupported(b, "health_check_path", later,
                              "active health checks are not supported yet");
@@ -155,7 +151,7 @@ static void check_services(struct mp_march *m)
     }
 }
 
-static const pb_service *find_service(const struct mp_march *m, const char *name)
+const pb_service *mp_march_service(const struct mp_march *m, const char *name)
 {
     pb_service key = MARCHPROXY__CONFIG__V1__SERVICE__INIT, *p = &key;
     key.name = (char *)name;
@@ -231,7 +227,7 @@ static void check_route(struct mp_march *m, const pb_march_route *r)
     if (r->cluster_name[0] == '\0') {
         mp_build_missing(b, "cluster_name", "name a service", "cluster_name is missing");
     } else if (m->services_known) {
-        const pb_service *s = find_service(m, r->cluster_name);
+        const pb_service *s = mp_march_service(m, r->cluster_name);
         if (!s) {
             no_service(m, r->cluster_name);
         } else if (protocol_of(s->protocol) == OTHER_LAYER) {

@@ -106,6 +106,22 @@ static void warn_hidden(struct mp_march *m, const struct use *uses, size_t n)
     }
 }
 
+/* Of services that say so. */
+static bool allows_websocket(const struct mp_march *m, const char *service)
+{
+    const pb_service *s = m->services_known ? mp_march_service(m, service) : NULL;
+    return s && (s->websocket_upgrade || strcmp(s->protocol, "websocket") == 0);
+}
+
+static void allow_websocket(struct mp_march *m, Envoy__Config__Route__V3__RouteAction *a)
+{
+    Envoy__Config__Route__V3__RouteAction__UpgradeConfig *u =
+        MP_MARCH_NEW(m, envoy__config__route__v3__route_action__upgrade_config);
+    u->upgrade_type = (char *)"websocket";
+    a->upgrade_configs = MP_MARCH_LIST(m, a->upgrade_configs, 1);
+    a->upgrade_configs[a->n_upgrade_configs++] = u;
+}
+
 static pb_route *make_route(struct mp_march *m, const pb_march_route *r)
 {
     pb_route *out = MP_MARCH_NEW(m, envoy__config__route__v3__route);
@@ -119,6 +135,9 @@ static pb_route *make_route(struct mp_march *m, const pb_march_route *r)
         ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER;
     out->route->cluster = r->cluster_name;
     out->route->timeout = mp_march_seconds(m, r->timeout > 0 ? r->timeout : ROUTE_SECONDS);
+    if (allows_websocket(m, r->cluster_name)) {
+        allow_websocket(m, out->route);
+    }
     return out;
 }
 

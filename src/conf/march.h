@@ -30,6 +30,8 @@ struct mp_march {
 
 /* Reports what is wrong, in the file's own paths. */
 void mp_march_check(struct mp_march *m);
+/* By its name; NULL: none. Only while services_known. */
+const pb_service *mp_march_service(const struct mp_march *m, const char *name);
 bool mp_march_is_ours(const pb_service *s);
 pb_cluster *mp_march_cluster(struct mp_march *m, const pb_service *s);
 /* listen, admin, access_log (from_march_edge.c). False: reported. */

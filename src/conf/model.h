@@ -119,6 +119,13 @@ enum mp_conf_route_action {
     MP_ROUTE_DIRECT,
     MP_ROUTE_NONE
 };
+/* A protocol that requests may change to (Upgrade, extended CONNECT), or CONNECT itself. */
+struct mp_conf_upgrade {
+    struct mp_str type; /* "websocket", "CONNECT"; any case */
+    bool is_connect;
+    bool enabled;
+    bool terminate; /* CONNECT ends here: the cluster gets the tunnel's bytes, not the request */
+};
 struct mp_conf_weighted {
     struct mp_str cluster;
     uint32_t weight;
@@ -143,8 +150,10 @@ struct mp_conf_route {
     struct mp_str cluster;
     struct mp_conf_weighted *weighted;
     uint32_t n_weighted, weight_total;
-    uint64_t timeout_ms;          /* whole response; default 15000; 0: none */
-    uint64_t idle_timeout_ms;     /* stream idle; UINT64_MAX: the manager's */
+    uint64_t timeout_ms;              /* whole response; default 15000; 0: none */
+    uint64_t idle_timeout_ms;         /* stream idle; UINT64_MAX: the manager's */
+    struct mp_conf_upgrade *upgrades; /* those named here; for others the manager's count */
+    uint32_t n_upgrades;
     struct mp_str prefix_rewrite; /* empty: none */
     struct mp_str host_rewrite;   /* empty: none */
     bool auto_host_rewrite;       /* host of the upstream address (DNS clusters) */
@@ -238,6 +247,9 @@ struct mp_conf_http {
     struct mp_str via;
     bool suppress_envoy_headers; /* from the router filter */
     bool strip_any_port, strip_trailing_dot;
+
+    struct mp_conf_upgrade *upgrades;
+    uint32_t n_upgrades;
 
     /* path policy, codec/uri.h */
     bool normalize_path, merge_slashes;

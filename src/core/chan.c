@@ -14,7 +14,7 @@ mp_err mp_chan_open(struct mp_core_worker *cw, struct mp_chan *ch, int fd,
     ch->io.fd = -1;
     mp_buf_init(&ch->q);
     ch->rx = ch->tx = 0;
-    ch->reset = ch->failed = ch->readable = ch->hup = ch->fin = false;
+    ch->reset = ch->failed = ch->readable = ch->hup = ch->fin = ch->end = false;
     return mp_io_open(cw->w.loop, &ch->io, fd, on_ready);
 }
 
@@ -234,5 +234,22 @@ bool mp_chan_on_writable(struct mp_core_worker *cw, struct mp_chan *ch)
         ch->tx += (size_t)w;
         mp_buf_consume(&ch->q, &cw->w.blocks, (size_t)w);
     }
+    if (MP_UNLIKELY(ch->end) && ch->q.n == 0 && !ch->failed) {
+        mp_sock_shutdown_write(cw->w.loop, ch->io.fd);
+    }
     return ch->q.n == 0;
+}
+
+void mp_chan_end(struct mp_core_worker *cw, struct mp_chan *ch)
+{
+    if (ch->failed || ch->end) {
+        return;
+    }
+    if (cw->cork.owner == ch) {
+        mp_cork_flush(cw);
+    }
+    ch->end = true;
+    if (ch->q.n == 0 && !ch->failed) {
+        mp_sock_shutdown_write(cw->w.loop, ch->io.fd);
+    }
 }

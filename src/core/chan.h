@@ -35,6 +35,7 @@ struct mp_chan {
     bool readable; /* input may wait: an event came while nobody read */
     bool hup;      /* end of the peer's stream is known to come: read until 0 */
     bool fin;      /* end of the peer's stream was read */
+    bool end;      /* our stream ends behind what is queued */
 };
 
 MP_MUST_USE mp_err mp_chan_open(struct mp_core_worker *cw, struct mp_chan *ch, int fd,
@@ -58,6 +59,9 @@ void mp_chan_commit(struct mp_core_worker *cw, struct mp_chan *ch, size_t n);
 void mp_chan_write(struct mp_core_worker *cw, struct mp_chan *ch, struct mp_str pre,
                    struct mp_str data, struct mp_str post);
 static inline size_t mp_chan_queued(const struct mp_core_worker *cw, const struct mp_chan *ch);
+/* Half close: the peer reads the end of our stream once all output is out. Nothing is written after
+ * this. */
+void mp_chan_end(struct mp_core_worker *cw, struct mp_chan *ch);
 /* The socket is writable: sends the queue. True when it is empty. */
 bool mp_chan_on_writable(struct mp_core_worker *cw, struct mp_chan *ch);
 

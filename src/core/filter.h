@@ -47,9 +47,14 @@ struct mp_req_head {
     struct mp_str path; /* normalised path and query */
     struct mp_str authority;
     struct mp_str scheme; /* "http" or "https" */
+    /* The protocol to change to ("websocket"), "CONNECT" for CONNECT; empty: none. Such a head
+     * comes without end, and no body follows: data are the tunnel's bytes, once it is open
+     * (core/upgrade.h). */
+    struct mp_str upgrade;
     struct mp_hdrs hdrs;
     uint64_t content_length; /* valid when has_content_length */
     bool has_content_length;
+    bool connect_here; /* CONNECT ends here: the upstream gets the tunnel's bytes alone */
 };
 struct mp_resp_head {
     unsigned status;

@@ -27,6 +27,11 @@ void mp_h1_client_send_head(struct mp_upreq *u)
 {
     struct mp_upconn *uc = u->conn;
     const struct mp_req_head *h = u->head;
+    bool upgrade = h->upgrade.n > 0;
+    if (MP_UNLIKELY(h->connect_here)) {
+        mp_tunnel_open_raw(u);
+        return;
+    }
     struct mp_h1_head_out o = {.method = h->method_name,
                                .target = u->path,
                                .minor = 1,
@@ -34,6 +39,12 @@ void mp_h1_client_send_head(struct mp_upreq *u)
                                .hdrs = &h->hdrs};
     if (u->no_body) {
         o.write_length_zero = says_length_zero(h);
+    } else if (MP_UNLIKELY(upgrade)) {
+        /* Whole as it is; what may follow is the tunnel's. */
+        bool connect = h->method == MP_METHOD_CONNECT;
+        o.target = connect ? u->authority : u->path;
+        o.conn = connect ? MP_H1_CONN_DEFAULT : MP_H1_CONN_UPGRADE;
+        o.upgrade = h->upgrade;
     } else if (h->has_content_length) {
         o.body = MP_BODY_LENGTH;
         o.content_length = h->content_length;
@@ -42,13 +53,16 @@ void mp_h1_client_send_head(struct mp_upreq *u)
         o.body = MP_BODY_CHUNKED;
         u->req_chunked = true;
     }
-    u->req_end = u->no_body;
+    u->req_end = u->no_body || upgrade;
     char *p = mp_chan_reserve(uc->cw, &uc->ch, mp_h1_request_size(&o));
     if (p == NULL) {
         return; /* the channel has failed: its error event ends the request */
     }
     mp_chan_commit(uc->cw, &uc->ch, mp_h1_write_request(p, &o));
     u->head_sent = true;
+    if (MP_UNLIKELY(upgrade)) {
+        return;
+    }
     bool held = u->held.n > 0;
     while (u->held.n > 0) {
         struct mp_str piece = mp_buf_front(&u->held);
@@ -69,6 +83,10 @@ void mp_h1_client_send_head(struct mp_upreq *u)
 void mp_h1_client_send_data(struct mp_upreq *u, struct mp_str data, bool end)
 {
     struct mp_upconn *uc = u->conn;
+    if (MP_UNLIKELY(u->tunnel)) {
+        mp_tunnel_send(u, data, end);
+        return;
+    }
     u->body_sent += data.n;
     if (!u->req_chunked) {
         if (data.n > u->req_left || (end && data.n != u->req_left)) {
@@ -109,7 +127,7 @@ void mp_h1_client_send_trailers(struct mp_upreq *u)
 
 /* ---- responses ---- */
 
-static void lost(struct mp_upconn *uc, enum mp_upreq_end why, const char *details)
+void mp_h1_client_lost(struct mp_upconn *uc, enum mp_upreq_end why, const char *details)
 {
     struct mp_upreq *u = uc->req;
     struct mp_cluster_local *c = uc->host->cluster;
@@ -129,7 +147,8 @@ static void lost(struct mp_upconn *uc, enum mp_upreq_end why, const char *detail
 static void protocol_error(struct mp_upconn *uc, enum mp_h1_status why)
 {
     mp_engine_count_h1_upstream_error(uc->cw, why);
-    lost(uc, MP_UP_PROTOCOL_ERROR, "upstream_reset_before_response_started{protocol_error}");
+    mp_h1_client_lost(uc, MP_UP_PROTOCOL_ERROR,
+                      "upstream_reset_before_response_started{protocol_error}");
 }
 
 static bool keep_input(struct mp_upconn *uc, const char *p, size_t n)
@@ -231,7 +250,7 @@ static size_t take_head(struct mp_upconn *uc, char *buf, size_t n)
     if (st == MP_H1_MORE) {
         uc->scanned = (uint32_t)scanned;
         if (!keep_input(uc, buf, n)) {
-            lost(uc, MP_UP_NOMEM, "overload");
+            mp_h1_client_lost(uc, MP_UP_NOMEM, "overload");
         }
         return 0;
     }
@@ -240,16 +259,21 @@ static size_t take_head(struct mp_upconn *uc, char *buf, size_t n)
         protocol_error(uc, st);
         return 0;
     }
-    if (r.status == 101 || ++uc->n_1xx > MAX_1XX) {
-        protocol_error(uc, MP_H1_ERR_BAD_STATUS); /* nobody asked for another protocol */
+    bool tunnel = MP_UNLIKELY(u->head->upgrade.n > 0) && mp_tunnel_accepts(uc, &r);
+    if ((r.status == 101 && !tunnel) || ++uc->n_1xx > MAX_1XX) {
+        protocol_error(uc, MP_H1_ERR_BAD_STATUS); /* nobody asked for that protocol */
         return 0;
     }
     struct mp_resp_head *h = make_head(uc, &r, buf);
     if (h == NULL) {
-        lost(uc, MP_UP_NOMEM, "upstream_response_headers_too_large");
+        mp_h1_client_lost(uc, MP_UP_NOMEM, "upstream_response_headers_too_large");
         return 0;
     }
     count_status(uc, r.status);
+    if (MP_UNLIKELY(tunnel)) {
+        mp_tunnel_open(uc, h);
+        return uc->req == u ? r.head_n : 0;
+    }
     if (r.status < 200) {
         if (u->ops->on_1xx != NULL && (r.status != 100 || u->expect_100)) {
             u->ops->on_1xx(u, h);
@@ -285,7 +309,7 @@ static bool take_trailers(struct mp_upconn *uc, char *buf, size_t n)
     uc->scanned = (uint32_t)scanned;
     if (st == MP_H1_MORE) {
         if (!keep_input(uc, buf, n)) {
-            lost(uc, MP_UP_NOMEM, "overload");
+            mp_h1_client_lost(uc, MP_UP_NOMEM, "overload");
             return false;
         }
         return true; /* the end of the stream may be there already */
@@ -302,7 +326,7 @@ static bool take_trailers(struct mp_upconn *uc, char *buf, size_t n)
             mp_hdrs_init(t, arena, limits.fields_max);
         }
         if (t == NULL || mp_is_err(mp_hdrs_take_block(t, uc->cw->fields, fields, buf, used))) {
-            lost(uc, MP_UP_NOMEM, "upstream_response_headers_too_large");
+            mp_h1_client_lost(uc, MP_UP_NOMEM, "upstream_response_headers_too_large");
             return false;
         }
     }
@@ -390,14 +414,18 @@ static bool process(struct mp_upconn *uc, char *buf, size_t n)
 static void on_eof(struct mp_upconn *uc, ssize_t r)
 {
     struct mp_upreq *u = uc->req;
+    if (u != NULL && MP_UNLIKELY(u->tunnel)) {
+        mp_tunnel_on_end(uc, r);
+        return;
+    }
     if (u != NULL && r == 0 && u->resp_head && uc->body == MP_BODY_CLOSE) {
         complete(uc, u, false);
         u->ops->on_data(u, MP_STR(""), true);
         finish(u);
         return;
     }
-    lost(uc, r == 0 ? MP_UP_CLOSED : MP_UP_RESET,
-         "upstream_reset_before_response_started{connection_termination}");
+    mp_h1_client_lost(uc, r == 0 ? MP_UP_CLOSED : MP_UP_RESET,
+                      "upstream_reset_before_response_started{connection_termination}");
 }
 
 void mp_h1_client_read(struct mp_upconn *uc)
@@ -423,7 +451,8 @@ void mp_h1_client_read(struct mp_upconn *uc)
         if (r == -EAGAIN) {
             uc->ch.readable = false;
             if (uc->ch.failed) {
-                lost(uc, MP_UP_RESET, "upstream_reset_before_response_started{write_failed}");
+                mp_h1_client_lost(uc, MP_UP_RESET,
+                                  "upstream_reset_before_response_started{write_failed}");
             }
             break;
         }
@@ -434,7 +463,7 @@ void mp_h1_client_read(struct mp_upconn *uc)
             break;
         }
         if (u == NULL) {
-            lost(uc, MP_UP_PROTOCOL_ERROR, NULL); /* bytes on an idle connection */
+            mp_h1_client_lost(uc, MP_UP_PROTOCOL_ERROR, NULL); /* bytes on an idle connection */
             break;
         }
         bool more = (size_t)r == ask || uc->ch.hup;
@@ -475,6 +504,9 @@ void mp_h1_client_on_ready(struct mp_io *io, unsigned events)
         struct mp_upreq *u = uc->req;
         if (u != NULL && u->ops->on_writable != NULL) {
             u->ops->on_writable(u);
+        }
+        if (uc->ch.end) {
+            mp_tunnel_check(uc);
         }
     }
     if (uc->state != MP_UPCONN_CLOSED && (events & (MP_IO_IN | MP_IO_HUP | MP_IO_ERR)) != 0) {

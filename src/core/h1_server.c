@@ -121,6 +121,15 @@ static void refuse_head(struct mp_conn *c, enum mp_h1_status why, unsigned statu
 
 /* ---- input: heads ---- */
 
+/* Of a list nothing is chosen: no configuration names "," (RFC 9110 7.8 lets us ignore the wish,
+ * but then the client would get a response where others have tunnels). A request with a body keeps
+ * it and is not asked. */
+static struct mp_str asked_protocol(const struct mp_hdrs *h)
+{
+    const struct mp_hdr *e = mp_hdrs_get(h, MP_HDR_UPGRADE);
+    return mp_hdrs_next_same(h, e) == NULL ? mp_hdr_value(e) : MP_STR(",");
+}
+
 static bool fill_request(struct mp_stream *s, const struct mp_h1_request *r,
                          const struct mp_hdr *fields, const char *block)
 {
@@ -153,6 +162,12 @@ static bool fill_request(struct mp_stream *s, const struct mp_h1_request *r,
     s->req.has_content_length = r->has_content_length;
     s->req.content_length = r->content_length;
     s->protocol_minor = r->minor;
+    if (MP_UNLIKELY(r->method == MP_METHOD_CONNECT)) {
+        s->req.path = MP_STR("");
+        s->req.upgrade = MP_STR("CONNECT");
+    } else if (MP_UNLIKELY(r->upgrade) && r->body == MP_BODY_NONE) {
+        s->req.upgrade = asked_protocol(&s->req.hdrs);
+    }
     return true;
 }
 
@@ -276,9 +291,16 @@ static void read_trailers(struct mp_conn *c, char *buf, size_t n, struct piece *
 
 #define BODY_IN_TRAILERS 0xff /* c->body: the last chunk was seen */
 
+/* The client's bytes are those of a tunnel, up to its half close. */
+#define BODY_TUNNEL 0xfe
+
 static struct piece next_piece(struct mp_conn *c, char *buf, size_t n)
 {
     struct piece p = {.payload = {buf, 0}, .used = 0};
+    if (MP_UNLIKELY(c->body == BODY_TUNNEL)) {
+        p.payload.n = p.used = n;
+        return p;
+    }
     if (c->body == MP_BODY_LENGTH) {
         size_t take = c->body_left < n ? (size_t)c->body_left : n;
         c->body_left -= take;
@@ -394,7 +416,7 @@ static size_t take_head(struct mp_conn *c, char *buf, size_t n)
     }
     struct mp_stream *s = c->stream;
     if (r.body == MP_BODY_NONE) {
-        mp_stream_on_headers(s, true);
+        mp_stream_on_headers(s, s->req.upgrade.n == 0);
         return used;
     }
     /* Look at the body bytes at hand first: broken framing is refused before anything goes out. */
@@ -470,6 +492,11 @@ static void peer_gone(struct mp_conn *c, ssize_t err)
         } else {
             mp_conn_close(c);
         }
+        return;
+    }
+    if (err == 0 && MP_UNLIKELY(c->body == BODY_TUNNEL)) {
+        c->body = MP_BODY_NONE;
+        mp_stream_on_data(s, MP_STR(""), true);
         return;
     }
     bool half_closed = err == 0 && c->body == MP_BODY_NONE;
@@ -566,10 +593,23 @@ static void next_request(struct mp_conn *c)
     }
 }
 
+/* Bytes that came before their tunnel was open. */
+static void take_early(struct mp_conn *c)
+{
+    uint32_t n = c->in_n;
+    char *scratch = c->cw->w.scratch;
+    memcpy(scratch, c->in, n);
+    c->in_n = 0;
+    process(c, scratch, n);
+}
+
 static void on_ready(struct mp_io *io, unsigned events)
 {
     struct mp_conn *c = MP_CONTAINER_OF(io, struct mp_conn, ch.io);
     MP_CHECK_MAGIC(c, MP_CONN_MAGIC);
+    if (MP_UNLIKELY(c->body == BODY_TUNNEL) && c->in_n > 0 && c->stream != NULL) {
+        take_early(c);
+    }
     if ((events & MP_IO_OUT) != 0 && c->ch.q.n > 0) {
         bool drained = mp_chan_on_writable(c->cw, &c->ch);
         if (c->closing && (drained || c->ch.failed) && !c->lingering) {
@@ -686,9 +726,36 @@ static void write_1xx(struct mp_stream *s, struct mp_resp_head *h)
     mp_stat_inc(s->stats, MP_ST_HTTP_RQ_1XX);
 }
 
+static void open_tunnel(struct mp_stream *s, struct mp_resp_head *h)
+{
+    struct mp_conn *c = s->conn;
+    struct mp_h1_head_out o = {
+        .status = h->status, .minor = 1, .body = MP_BODY_NONE, .hdrs = &h->hdrs};
+    if (h->status == 101) {
+        o.conn = MP_H1_CONN_UPGRADE;
+        o.upgrade = s->req.upgrade;
+    }
+    c->keep_alive = false;
+    c->body = BODY_TUNNEL;
+    s->resp_framing = MP_BODY_CLOSE;
+    write_head(c, &o);
+    /* What the client has sent already is read in an event of its own: the read buffer is in use.
+     */
+    mp_io_again(c->cw->w.loop, &c->ch.io);
+}
+
 static void write_headers(struct mp_stream *s, struct mp_resp_head *h, bool end)
 {
     struct mp_conn *c = s->conn;
+    if (MP_UNLIKELY(s->upgraded)) {
+        open_tunnel(s, h);
+        return;
+    }
+    if (MP_UNLIKELY(s->req.method == MP_METHOD_CONNECT)) {
+        /* The client may have sent the tunnel's first bytes without waiting; they are no request.
+         */
+        c->keep_alive = false;
+    }
     bool bodiless = s->req.method == MP_METHOD_HEAD || h->status == 204 || h->status == 304;
     struct mp_h1_head_out o = {
         .status = h->status, .minor = 1, .body = MP_BODY_NONE, .hdrs = &h->hdrs};
@@ -737,6 +804,9 @@ static void write_data(struct mp_stream *s, struct mp_str data, bool end)
     }
     if (s->resp_framing != MP_BODY_CHUNKED) {
         mp_chan_write(c->cw, &c->ch, MP_STR(""), data, MP_STR(""));
+        if (MP_UNLIKELY(s->tunnel_open) && end) {
+            mp_chan_end(c->cw, &c->ch);
+        }
         return;
     }
     char head[MP_CHUNK_HEAD_MAX];

@@ -313,6 +313,11 @@ static void enqueue(struct mp_upreq *u)
 
 /* ---- a connection and a request meet ---- */
 
+static bool wants_fresh(const struct mp_upreq *u)
+{
+    return u->retried || u->fresh;
+}
+
 static void attach(struct mp_upconn *uc, struct mp_upreq *u)
 {
     u->reused_conn = uc->state == MP_UPCONN_IDLE || uc->requests > 0;
@@ -348,7 +353,7 @@ void mp_host_move_pending(struct mp_host_local *h)
             continue;
         }
         u->host = to;
-        if (!u->retried && !mp_list_empty(&to->idle)) {
+        if (!wants_fresh(u) && !mp_list_empty(&to->idle)) {
             attach(MP_CONTAINER_OF(to->idle.next, struct mp_upconn, link), u);
             continue;
         }
@@ -417,7 +422,7 @@ void mp_upconn_release(struct mp_upconn *uc, bool reusable)
     uc->scanned = 0;
     MP_LIST_FOREACH (it, &h->pending) {
         struct mp_upreq *u = MP_CONTAINER_OF(it, struct mp_upreq, link);
-        if (!u->retried || uc->requests == 0) {
+        if (!wants_fresh(u) || uc->requests == 0) {
             leave_pending(u);
             attach(uc, u);
             return;
@@ -507,6 +512,10 @@ static void detach(struct mp_upreq *u)
         uc->req = NULL;
         mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_RQ_TX_RESET);
         mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_CX_DESTROY_LOCAL_RQ);
+        if (u->tunnel) {
+            /* An orderly end would look like the end of the tunnel's bytes. */
+            mp_sock_set_reset_on_close(uc->cw->w.loop, uc->ch.io.fd);
+        }
         mp_upconn_close(uc);
     } else if (u->pending) {
         leave_pending(u);
@@ -529,7 +538,8 @@ void mp_upreq_finish(struct mp_upreq *u, enum mp_upreq_end why, const char *deta
 void mp_upreq_conn_lost(struct mp_upreq *u, enum mp_upreq_end why, const char *details)
 {
     u->conn = NULL;
-    bool stale = u->reused_conn && !u->any_response && u->idempotent && u->no_body && !u->retried;
+    bool bodiless = u->no_body || u->head->upgrade.n > 0;
+    bool stale = u->reused_conn && !u->any_response && u->idempotent && bodiless && !u->retried;
     if (stale && !u->host->removed) {
         /* The upstream closed an idle connection as we began to use it: nothing was processed (RFC
          * 9112 9.3.1). */
@@ -558,6 +568,7 @@ void mp_upreq_start(struct mp_upreq *u, struct mp_core_worker *cw, struct mp_clu
     u->req_end = end;
     u->no_body = end;
     u->idempotent = mp_method_idempotent(head->method);
+    u->fresh = head->method == MP_METHOD_CONNECT;
     u->started = true;
     u->expect_100 = mp_hdrs_maybe(&head->hdrs, MP_HDR_EXPECT) &&
                     mp_hdrs_get(&head->hdrs, MP_HDR_EXPECT) != NULL;
@@ -577,7 +588,7 @@ void mp_upreq_start(struct mp_upreq *u, struct mp_core_worker *cw, struct mp_clu
         return;
     }
     u->host = h;
-    if (!mp_list_empty(&h->idle)) {
+    if (!u->fresh && !mp_list_empty(&h->idle)) {
         attach(MP_CONTAINER_OF(h->idle.next, struct mp_upconn, link), u);
         return;
     }
@@ -605,7 +616,7 @@ void mp_upreq_data(struct mp_upreq *u, struct mp_str data, bool end)
     if (u->ended) {
         return;
     }
-    if (u->conn == NULL || !u->head_sent) {
+    if (u->conn == NULL || !u->head_sent || (u->head->upgrade.n > 0 && !u->tunnel)) {
         hold(u, data, end);
         return;
     }

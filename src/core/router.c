@@ -11,6 +11,7 @@
 #include "core/snapshot.h"
 #include "core/stats.h"
 #include "core/stream.h"
+#include "core/upgrade.h"
 #include "core/upstream.h"
 
 struct router {
@@ -150,6 +151,15 @@ static enum mp_verdict on_request_headers(struct mp_filter *f, struct mp_req_hea
     case MP_ROUTE_WEIGHTED:
         break;
     }
+    if (MP_UNLIKELY(h->upgrade.n > 0)) {
+        /* A filter may have changed the route since the stream looked. */
+        const struct mp_conf_upgrade *up = mp_upgrade_allowed(s->http, route, h);
+        if (up == NULL) {
+            mp_stat_inc(s->stats, MP_ST_HTTP_UPGRADE_REFUSED);
+            return fail(f, 403, MP_STR(""), 0, "upgrade_failed");
+        }
+        h->connect_here = up->terminate;
+    }
     const struct mp_route_target *target =
         mp_route_pick(route, route->n_targets > 1 ? mp_filter_random(f) : 0);
     r->cluster = mp_cluster_find(s->cw, target->cluster_id);
@@ -170,7 +180,7 @@ static enum mp_verdict on_request_headers(struct mp_filter *f, struct mp_req_hea
     }
     r->active = true;
     mp_upreq_start(&r->up, s->cw, r->cluster, &up_ops, h, path, authority, end);
-    if (end && !s->ended) {
+    if ((end || h->upgrade.n > 0) && !s->ended) {
         start_route_timeout(f);
     }
     return MP_VERDICT_CONTINUE;
@@ -196,7 +206,7 @@ static enum mp_verdict on_request_data(struct mp_filter *f, struct mp_str data, 
     mp_upreq_data(&r->up, data, end);
     if (!end) {
         check_flow(f);
-    } else if (r->active && f->stream->route_deadline == 0) {
+    } else if (r->active && f->stream->route_deadline == 0 && !f->stream->upgraded) {
         start_route_timeout(f);
     }
     return MP_VERDICT_CONTINUE;
@@ -238,6 +248,10 @@ static void up_on_headers(struct mp_upreq *u, struct mp_resp_head *h, bool end)
     struct mp_filter *f = filter_of(u);
     struct mp_stream *s = f->stream;
     s->upstream_first_ns = mp_loop_now_ns(s->cw->w.loop);
+    if (MP_UNLIKELY(u->tunnel)) {
+        s->upgraded = true;
+        mp_filter_set_deadline(f, 0); /* it was for the answer; a tunnel has the idle timeout */
+    }
     if (envoy_headers(f)) {
         h->hdrs.max = UINT16_MAX;
         uint64_t ms = (mp_loop_now_ns(s->cw->w.loop) - u->sent_ns) / 1000000;
@@ -276,6 +290,7 @@ static void up_on_end(struct mp_upreq *u, enum mp_upreq_end why, const char *det
     router_of(f)->active = false;
     switch (why) {
     case MP_UP_COMPLETE:
+        mp_stream_tunnel_end(f->stream);
         return;
     case MP_UP_NO_HOST:
         mp_filter_fail(f, 503, MP_FLAG_NO_HEALTHY_UPSTREAM, MP_STR("no healthy upstream"), details);

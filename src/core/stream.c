@@ -17,6 +17,7 @@
 #include "core/listener.h"
 #include "core/snapshot.h"
 #include "core/stats.h"
+#include "core/upgrade.h"
 
 #define STREAM_CELL \
     4096 /* a class of mp_blocks: stream, filters and both heads of a usual request */
@@ -66,6 +67,9 @@ static void count_status(struct mp_stream *s)
     unsigned status = s->resp != NULL && s->resp_started ? s->resp->status : 0;
     if (status >= 200 && status < 600) {
         mp_stat_inc(s->stats, MP_ST_HTTP_RQ_2XX + (status / 100 - 2));
+    }
+    if (MP_UNLIKELY(s->tunnel_open)) {
+        mp_stat_dec(s->stats, MP_ST_HTTP_UPGRADES_ACTIVE);
     }
     if (s->resp_end && !s->reset) {
         mp_stat_inc(s->stats, MP_ST_HTTP_RQ_COMPLETED);
@@ -159,7 +163,8 @@ static void on_timer(struct mp_timer *t)
     if (!s->ended && due(s->idle_deadline, now)) {
         s->idle_deadline = 0;
         mp_stat_inc(s->stats, MP_ST_HTTP_RQ_IDLE_TIMEOUT);
-        mp_stream_local_reply(s, s->req_end ? 504 : 408, NULL, MP_STR("stream timeout"),
+        bool request_whole = s->req_end || s->req.upgrade.n > 0;
+        mp_stream_local_reply(s, request_whole ? 504 : 408, NULL, MP_STR("stream timeout"),
                               MP_FLAG_STREAM_IDLE_TIMEOUT, "stream_idle_timeout");
     }
     if (!s->ended) {
@@ -219,7 +224,7 @@ void mp_stream_on_headers(struct mp_stream *s, bool end)
     s->req_end = end;
     if (end) {
         s->req_end_ns = s->start_ns;
-    } else if (hc->request_timeout_ms > 0) {
+    } else if (hc->request_timeout_ms > 0 && s->req.upgrade.n == 0) {
         s->request_deadline = now + hc->request_timeout_ms;
     }
     mp_stream_touch(s);
@@ -242,9 +247,7 @@ void mp_stream_on_headers(struct mp_stream *s, bool end)
         mp_stream_local_reply(s, 413, NULL, MP_STR(""), 0, "request_payload_too_large");
         return;
     }
-    if (MP_UNLIKELY(mp_hdrs_maybe(&s->req.hdrs, MP_HDR_UPGRADE)) &&
-        mp_hdrs_list_has(&s->req.hdrs, MP_HDR_UPGRADE, MP_STR("websocket"))) {
-        mp_stream_local_reply(s, 403, NULL, MP_STR(""), 0, "upgrade_failed");
+    if (MP_UNLIKELY(s->req.upgrade.n > 0) && !mp_upgrade_check(s)) {
         return;
     }
     mp_chain_request_headers(s, end);
@@ -257,7 +260,8 @@ void mp_stream_on_data(struct mp_stream *s, struct mp_str data, bool end)
     }
     s->bytes_in += data.n;
     mp_stream_touch(s);
-    if (s->http->conf->body_bytes_max > 0 && s->bytes_in > s->http->conf->body_bytes_max) {
+    if (s->http->conf->body_bytes_max > 0 && s->bytes_in > s->http->conf->body_bytes_max &&
+        s->req.upgrade.n == 0) {
         mp_stat_inc(s->stats, MP_ST_HTTP_RQ_TOO_LARGE);
         mp_stream_local_reply(s, 413, NULL, MP_STR(""), 0, "request_payload_too_large");
         return;
@@ -372,6 +376,12 @@ void mp_stream_send_headers(struct mp_stream *s, struct mp_resp_head *h, bool en
     s->resp_started = true;
     s->resp_first_ns = mp_loop_now_ns(s->cw->w.loop);
     s->resp_end = end;
+    if (MP_UNLIKELY(s->upgraded)) {
+        s->tunnel_open = true;
+        mp_stat_inc(s->stats, MP_ST_HTTP_UPGRADES_TOTAL);
+        mp_stat_inc(s->stats, MP_ST_HTTP_UPGRADES_ACTIVE);
+        mp_stat_add(s->stats, MP_ST_HTTP_RQ_1XX, h->status == 101);
+    }
     s->codec->write_headers(s, h, end);
     if (end) {
         stream_end(s, false);
@@ -387,7 +397,14 @@ void mp_stream_send_data(struct mp_stream *s, struct mp_str data, bool end)
     mp_stream_touch(s);
     s->resp_end = end;
     s->codec->write_data(s, data, end);
-    if (end) {
+    if (end && !s->tunnel_open) {
+        stream_end(s, false);
+    }
+}
+
+void mp_stream_tunnel_end(struct mp_stream *s)
+{
+    if (!s->ended && s->tunnel_open) {
         stream_end(s, false);
     }
 }
@@ -457,6 +474,7 @@ void mp_stream_local_reply(struct mp_stream *s, unsigned status,
         return;
     }
     s->local_reply = true;
+    s->upgraded = false; /* a filter has replaced the head that would have opened the tunnel */
     s->route_deadline = 0;
     mp_chain_local_reply(s, h, body);
 }

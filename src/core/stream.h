@@ -61,8 +61,9 @@ struct mp_stream {
     bool resp_head_seen; /* final head has entered the chain */
     bool resp_end_seen;
     bool local_reply;
-    bool upgraded;
-    bool ended; /* mp_stream_end has run; callbacks ignore the stream */
+    bool upgraded;    /* the response opens a tunnel (core/upgrade.h) */
+    bool tunnel_open; /* and it has been sent */
+    bool ended;       /* mp_stream_end has run; callbacks ignore the stream */
     bool in_request_chain, in_response_chain;
     bool reset;
     bool req_unwanted; /* the terminal filter's output is full */
@@ -117,6 +118,7 @@ struct mp_stream_codec {
     const char *name;
     void (*write_1xx)(struct mp_stream *s, struct mp_resp_head *h);
     void (*write_headers)(struct mp_stream *s, struct mp_resp_head *h, bool end);
+    /* In a tunnel, end is a half close: the stream goes on. */
     void (*write_data)(struct mp_stream *s, struct mp_str data, bool end);
     void (*write_trailers)(struct mp_stream *s, struct mp_hdrs *t);
     /* Response complete or stream given up; the codec must forget the stream. */
@@ -149,6 +151,8 @@ void mp_stream_local_reply(struct mp_stream *s, unsigned status,
                            uint32_t flags, const char *details);
 /* Gives up: reset towards the client (HTTP/1: connection closed). */
 void mp_stream_abort(struct mp_stream *s, uint32_t flags, const char *details);
+/* Both directions of a tunnel have ended, and the upstream has all of it. */
+void mp_stream_tunnel_end(struct mp_stream *s);
 const struct mp_route *mp_stream_route(struct mp_stream *s);
 void mp_stream_touch(struct mp_stream *s); /* activity: moves the idle deadline */
 void mp_stream_arm(struct mp_stream *s);   /* after changing a deadline */

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include "base/timerwheel.h"
 #include "codec/chunk.h"
+#include "codec/h1_parse.h"
 #include "core/chan.h"
 #include "core/cluster.h"
 #include "core/upstream.h"
@@ -44,7 +45,22 @@ void mp_upreq_finish(struct mp_upreq *u, enum mp_upreq_end why, const char *deta
 void mp_upreq_conn_lost(struct mp_upreq *u, enum mp_upreq_end why, const char *details);
 void mp_upconn_on_connected(struct mp_upconn *uc, int err);
 
+/* upgrade_client.c: requests for another protocol, and tunnels. */
+/* CONNECT that ends here: the connection itself is the tunnel. */
+void mp_tunnel_open_raw(struct mp_upreq *u);
+/* The head opens the tunnel that was asked for. */
+bool mp_tunnel_accepts(const struct mp_upconn *uc, const struct mp_h1_response *r);
+/* Passes on the head that does. The request may be over afterwards. */
+void mp_tunnel_open(struct mp_upconn *uc, struct mp_resp_head *h);
+void mp_tunnel_send(struct mp_upreq *u, struct mp_str data, bool end);
+/* The upstream's half close (0) or a negative errno. */
+void mp_tunnel_on_end(struct mp_upconn *uc, ssize_t err);
+/* Output has drained: that may have been the last of the tunnel. */
+void mp_tunnel_check(struct mp_upconn *uc);
+
 /* h1_client.c */
+/* The connection ends, and with it its request. */
+void mp_h1_client_lost(struct mp_upconn *uc, enum mp_upreq_end why, const char *details);
 void mp_h1_client_send_head(struct mp_upreq *u);
 void mp_h1_client_send_data(struct mp_upreq *u, struct mp_str data, bool end);
 void mp_h1_client_send_trailers(struct mp_upreq *u);

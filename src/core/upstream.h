@@ -71,6 +71,8 @@ struct mp_upreq {
     bool any_response; /* a byte of a response has come */
     bool resp_head, resp_end;
     bool reused_conn, retried;
+    bool fresh;           /* wants a connection that has carried nothing */
+    bool tunnel;          /* the answer has opened a tunnel (core/upgrade.h) */
     bool leased, counted; /* in the request breaker; in upstream_rq_active */
     uint8_t why;          /* enum mp_upreq_end for end_task */
     const char *details;
@@ -86,6 +88,7 @@ struct mp_upreq {
 void mp_upreq_start(struct mp_upreq *u, struct mp_core_worker *cw, struct mp_cluster_local *cluster,
                     const struct mp_upreq_ops *ops, const struct mp_req_head *head,
                     struct mp_str path, struct mp_str authority, bool end);
+/* In a tunnel, end is the half close; before it is open, data wait. */
 void mp_upreq_data(struct mp_upreq *u, struct mp_str data, bool end);
 void mp_upreq_trailers(struct mp_upreq *u, struct mp_hdrs *t);
 /* Bytes accepted and not yet taken by the kernel. */

@@ -202,6 +202,23 @@ static void test_redirects(void)
     mp_conf_free(c);
 }
 
+static void test_upgrades(void)
+{
+    struct mp_conf *c = load("envoy/upgrades.yaml");
+    T_OK(c);
+    const struct mp_conf_http *h = c->listeners[0]->http;
+    T_EQ(h->n_upgrades, 1);
+    S(h->upgrades[0].type, "websocket");
+    T_OK(h->upgrades[0].enabled && !h->upgrades[0].is_connect && !h->upgrades[0].terminate);
+    const struct mp_conf_route *r = h->routes->vhosts[0].routes;
+    T_EQ(r[0].path_kind, MP_PATH_CONNECT);
+    T_EQ(r[0].n_upgrades, 1);
+    T_OK(r[0].upgrades[0].is_connect && r[0].upgrades[0].terminate && r[0].upgrades[0].enabled);
+    T_OK(r[1].n_upgrades == 1 && !r[1].upgrades[0].enabled);
+    T_EQ(r[2].n_upgrades, 0);
+    mp_conf_free(c);
+}
+
 static void test_direct(void)
 {
     struct mp_conf *c = load("envoy/direct_response.yaml");
@@ -626,6 +643,7 @@ int main(int argc, char **argv)
     T_RUN(test_json);
     T_RUN(test_camel_case);
     T_RUN(test_redirects);
+    T_RUN(test_upgrades);
     T_RUN(test_direct);
     T_RUN(test_headers);
     T_RUN(test_split);
