@@ -85,6 +85,11 @@ struct mp_hdr *mp_hdrs_next_same(const struct mp_hdrs *h, const struct mp_hdr *e
 MP_MUST_USE mp_err mp_hdrs_add(struct mp_hdrs *h, struct mp_str name, struct mp_str value);
 /* Same with a known id: no check of the name. */
 MP_MUST_USE mp_err mp_hdrs_add_id(struct mp_hdrs *h, enum mp_hdr_id id, struct mp_str value);
+/* Same for a codec that has checked both already; id is that of the name. */
+MP_MUST_USE mp_err mp_hdrs_add_clean(struct mp_hdrs *h, enum mp_hdr_id id, struct mp_str name,
+                                     struct mp_str value, uint8_t flags);
+/* Room for n more entries at once. False: the arena's limit. */
+MP_MUST_USE bool mp_hdrs_reserve(struct mp_hdrs *h, uint16_t n);
 /* Copies name (lower-cased) and value into the arena first. */
 MP_MUST_USE mp_err mp_hdrs_add_copy(struct mp_hdrs *h, struct mp_str name, struct mp_str value);
 /* Replaces all entries of that name by one. */

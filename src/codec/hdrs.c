@@ -134,6 +134,19 @@ static mp_err append(struct mp_hdrs *h, enum mp_hdr_id id, struct mp_str name, s
     return MP_OK;
 }
 
+mp_err mp_hdrs_add_clean(struct mp_hdrs *h, enum mp_hdr_id id, struct mp_str name,
+                         struct mp_str value, uint8_t flags)
+{
+    MP_TRY(append(h, id, name, value));
+    h->v[h->n - 1].flags = flags;
+    return MP_OK;
+}
+
+bool mp_hdrs_reserve(struct mp_hdrs *h, uint16_t n)
+{
+    return !mp_is_err(reserve(h, n));
+}
+
 static bool name_is_lower(struct mp_str name)
 {
     for (size_t i = 0; i < name.n; i++) {
