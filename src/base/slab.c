@@ -111,7 +111,7 @@ void *mp_slab_get(struct mp_slab *s)
     UNPOISON(cell, s->cell_size);
     s->fresh += s->cell_size;
     s->fresh_left--;
-    s->cells_total++;
+    __atomic_store_n(&s->cells_total, s->cells_total + 1, __ATOMIC_RELAXED);
     s->cells_used++;
     return cell;
 }
@@ -170,6 +170,26 @@ void mp_blocks_fini(struct mp_blocks *b)
     }
 }
 
+/* Other threads look at it. */
+static inline void set_used(struct mp_blocks *b, size_t n)
+{
+    __atomic_store_n(&b->bytes_used, n, __ATOMIC_RELAXED);
+}
+
+size_t mp_slab_bytes_seen(const struct mp_slab *s)
+{
+    return (size_t)__atomic_load_n(&s->cells_total, __ATOMIC_RELAXED) * s->cell_size;
+}
+
+size_t mp_blocks_bytes_free(const struct mp_blocks *b)
+{
+    size_t seen = 0, used = __atomic_load_n(&b->bytes_used, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < MP_BLOCK_CLASSES; i++) {
+        seen += mp_slab_bytes_seen(&b->cls[i]);
+    }
+    return seen - MP_MIN(seen, used);
+}
+
 void *mp_blocks_get(struct mp_blocks *b, size_t *size)
 {
     if (*size > SIZE_MAX / 4) {
@@ -184,7 +204,7 @@ void *mp_blocks_get(struct mp_blocks *b, size_t *size)
     if (!p) {
         return NULL;
     }
-    b->bytes_used += got;
+    set_used(b, b->bytes_used + got);
     *size = got;
     return p;
 }
@@ -193,7 +213,7 @@ void mp_blocks_put(struct mp_blocks *b, void *p, size_t size)
 {
     size_t got = rounded(size);
     MP_ASSERT(got <= b->bytes_used);
-    b->bytes_used -= got;
+    set_used(b, b->bytes_used - got);
     size_t i = class_of(got);
     if (i < MP_BLOCK_CLASSES) {
         mp_slab_put(&b->cls[i], p);

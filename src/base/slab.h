@@ -26,6 +26,8 @@ void mp_slab_init(struct mp_slab *s, size_t cell_size, size_t cells_max);
 void mp_slab_fini(struct mp_slab *s);
 /* Uninitialised memory; NULL when cells_max is reached. */
 void *mp_slab_get(struct mp_slab *s);
+/* Bytes of all cells that were ever handed out. Any thread. */
+size_t mp_slab_bytes_seen(const struct mp_slab *s);
 void mp_slab_put(struct mp_slab *s, void *cell);
 
 /* Size classes 1, 4, 16 and 64 KiB over four slabs: the block source of stream arenas and the
@@ -35,11 +37,13 @@ void mp_slab_put(struct mp_slab *s, void *cell);
 struct mp_blocks {
     struct mp_block_source src; /* pass &blocks->src to an arena */
     struct mp_slab cls[MP_BLOCK_CLASSES];
-    size_t bytes_used; /* handed out now */
+    size_t bytes_used; /* handed out now; other threads may read it (relaxed) */
     size_t bytes_max;  /* get returns NULL above this; 0: no limit */
 };
 void mp_blocks_init(struct mp_blocks *b, size_t bytes_max);
 void mp_blocks_fini(struct mp_blocks *b);
+/* Bytes that were handed out before and are free now. Any thread. */
+size_t mp_blocks_bytes_free(const struct mp_blocks *b);
 /* *size is rounded up to the class. NULL when bytes_max is reached. */
 void *mp_blocks_get(struct mp_blocks *b, size_t *size);
 void mp_blocks_put(struct mp_blocks *b, void *p, size_t size);

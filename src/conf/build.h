@@ -156,6 +156,10 @@ typedef Envoy__Config__Route__V3__VirtualHost__TypedPerFilterConfigEntry pb_over
 void mp_build_overrides(struct mp_conf_build *b, pb_override_entry **entries, size_t n,
                         const struct mp_conf_http *http, struct mp_conf_filter_override **ret,
                         uint32_t *ret_n);
+/* The overload manager and the watchdogs (from_envoy_overload.c). */
+void mp_build_overload(struct mp_conf_build *b,
+                       const Envoy__Config__Overload__V3__OverloadManager *m);
+void mp_build_watchdogs(struct mp_conf_build *b, const pb_bootstrap *m);
 void mp_build_cluster(struct mp_conf_build *b, const pb_cluster *m, struct mp_conf_cluster *ret);
 bool mp_build_has_cluster(const struct mp_conf_build *b, const char *name);
 /* Whatever spans several parts: names and addresses that must differ. */

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Bootstrap: node, admin, runtime, overload, and the lists of listeners and clusters. */
+/* Bootstrap: node, admin, runtime, and the lists of listeners and clusters. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
 #include "conf/build.h"
-#include "envoy_extensions_resource_monitors_downstream_connections_v3.pb-c.h"
 
 #define DEFAULT_CONNECTIONS 50000
 #define DEFAULT_FLUSH_MS    5000
@@ -95,34 +94,6 @@ static void build_layers(struct mp_conf_build *b,
             mp_build_leave(b, mark2);
         } else {
             mp_build_missing(b, NULL, "add static_layer", "the layer is empty");
-        }
-        mp_build_leave(b, mark);
-    }
-}
-
-static void build_overload(struct mp_conf_build *b,
-                           const Envoy__Config__Overload__V3__OverloadManager *m)
-{
-    for (size_t i = 0; m && i < m->n_resource_monitors; i++) {
-        size_t mark = mp_build_enter(b, "overload_manager.resource_monitors[%zu]", i);
-        const ProtobufCMessage *any =
-            mp_build_any(b, "typed_config", m->resource_monitors[i]->typed_config);
-        if (any &&
-            any->descriptor ==
-                &envoy__extensions__resource_monitors__downstream_connections__v3__downstream_connections_config__descriptor) {
-            int64_t n =
-                ((const Envoy__Extensions__ResourceMonitors__DownstreamConnections__V3__DownstreamConnectionsConfig
-                      *)any)
-                    ->max_active_downstream_connections;
-            if (n < 1 || n > UINT32_MAX) {
-                (void)mp_build_error(b, "typed_config.max_active_downstream_connections",
-                                     "use 1 or more", "%lld is out of range", (long long)n);
-            } else {
-                b->conf->downstream_connections_max = (uint32_t)n;
-            }
-        } else if (any) {
-            (void)mp_build_error(b, "typed_config", NULL, "%s is not a resource monitor",
-                                 any->descriptor->name);
         }
         mp_build_leave(b, mark);
     }
@@ -244,5 +215,6 @@ void mp_build_bootstrap(struct mp_conf_build *b, const pb_bootstrap *m)
     build_resources(b, m->static_resources);
     /* After the listeners, whose limits it may set. */
     build_layers(b, m->layered_runtime);
-    build_overload(b, m->overload_manager);
+    mp_build_overload(b, m->overload_manager);
+    mp_build_watchdogs(b, m);
 }

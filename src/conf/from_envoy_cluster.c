@@ -205,6 +205,10 @@ static void build_common(struct mp_conf_build *b, const pb_http_options *m,
     mp_build_u32(b, "max_requests_per_connection", m->max_requests_per_connection, 0, UINT32_MAX,
                  &ret->requests_per_connection);
     ret->resp_fields_max = (uint16_t)fields;
+    if (m->max_stream_duration) {
+        (void)mp_build_error(b, "max_stream_duration", "set it in HttpConnectionManager",
+                             "it acts on the clients' side only");
+    }
     if (m->headers_with_underscores_action != 0) {
         (void)mp_build_error(b, "headers_with_underscores_action",
                              "set it in HttpConnectionManager", "it acts on requests only");

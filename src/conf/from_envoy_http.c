@@ -32,6 +32,7 @@ static void build_common(struct mp_conf_build *b, const pb_http_options *m,
     mp_build_ms(b, "idle_timeout", m->idle_timeout, &ret->idle_timeout_ms);
     mp_build_ms(b, "max_connection_duration", m->max_connection_duration,
                 &ret->max_connection_duration_ms);
+    mp_build_ms(b, "max_stream_duration", m->max_stream_duration, &ret->max_stream_duration_ms);
     mp_build_u32(b, "max_headers_count", m->max_headers_count, 1, FIELDS_MAX, &fields);
     mp_build_u32(b, "max_requests_per_connection", m->max_requests_per_connection, 0, UINT32_MAX,
                  &ret->requests_per_connection);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "conf/build.h"
 #include "envoy_extensions_filters_network_http_connection_manager_v3.pb-c.h"
+#include "marchproxy_config_v1.pb-c.h"
 
 #define DEFAULT_BUFFER (1024 * 1024)
 
@@ -116,6 +117,78 @@ static void build_chain(struct mp_conf_build *b, const pb_listener *m, struct mp
     mp_build_leave(b, mark);
 }
 
+static void build_options(struct mp_conf_build *b, const pb_listener *m,
+                          struct mp_conf_listener *ret)
+{
+    if (m->n_socket_options > MP_CONF_SOCK_OPTIONS_MAX) {
+        (void)mp_build_error(b, "socket_options", NULL, "more than %d socket options",
+                             MP_CONF_SOCK_OPTIONS_MAX);
+        return;
+    }
+    for (size_t i = 0; i < m->n_socket_options; i++) {
+        const Envoy__Config__Core__V3__SocketOption *o = m->socket_options[i];
+        size_t mark = mp_build_enter(b, "socket_options[%zu]", i);
+        if (o->value_case != ENVOY__CONFIG__CORE__V3__SOCKET_OPTION__VALUE_INT_VALUE) {
+            mp_build_missing(b, "int_value", NULL, "int_value is missing");
+        } else if (o->level < 0 || o->level > INT32_MAX || o->name < 0 || o->name > INT32_MAX ||
+                   o->int_value < INT32_MIN || o->int_value > INT32_MAX) {
+            (void)mp_build_error(b, NULL, NULL, "a number is out of range");
+        } else if ((int)o->state < 0 || (int)o->state > (int)MP_SOCK_LISTENING) {
+            (void)mp_build_error(b, "state", NULL, "value %d is not supported", (int)o->state);
+        } else {
+            ret->options[ret->n_options++] =
+                (struct mp_conf_sock_option){.level = (int32_t)o->level,
+                                             .name = (int32_t)o->name,
+                                             .value = (int32_t)o->int_value,
+                                             .state = (uint8_t)o->state};
+        }
+        mp_build_leave(b, mark);
+    }
+}
+
+static void set_accept_limits(struct mp_conf_build *b,
+                              const Marchproxy__Config__V1__ListenerLimits *m,
+                              struct mp_conf_accept_limits *ret)
+{
+    *ret = (struct mp_conf_accept_limits){
+        .source_connections = m->max_connections_per_source,
+        .rate = m->accepts_per_second,
+        .burst = m->accept_burst > 0 ? m->accept_burst : m->accepts_per_second,
+        .source_rate = m->source_accepts_per_second,
+        .source_burst =
+            m->source_accept_burst > 0 ? m->source_accept_burst : m->source_accepts_per_second};
+    if ((m->accept_burst > 0 && m->accepts_per_second == 0) ||
+        (m->source_accept_burst > 0 && m->source_accepts_per_second == 0)) {
+        (void)mp_build_error(b, NULL, "give the rate too", "a burst without a rate limits nothing");
+    }
+    if (m->accepts_per_second > MP_ACCEPT_RATE_MAX || m->accept_burst > MP_ACCEPT_RATE_MAX ||
+        m->source_accepts_per_second > MP_ACCEPT_RATE_MAX ||
+        m->source_accept_burst > MP_ACCEPT_RATE_MAX) {
+        (void)mp_build_error(b, NULL, NULL, "a rate is out of range: at most %d",
+                             MP_ACCEPT_RATE_MAX);
+    }
+}
+
+static void build_listener_filters(struct mp_conf_build *b, const pb_listener *m,
+                                   struct mp_conf_listener *ret)
+{
+    for (size_t i = 0; i < m->n_listener_filters; i++) {
+        size_t mark = mp_build_enter(b, "listener_filters[%zu]", i);
+        const ProtobufCMessage *any =
+            mp_build_any(b, "typed_config", m->listener_filters[i]->typed_config);
+        size_t mark2 = mp_build_enter(b, "typed_config");
+        if (any && any->descriptor == &marchproxy__config__v1__listener_limits__descriptor) {
+            set_accept_limits(b, (const Marchproxy__Config__V1__ListenerLimits *)any, &ret->accept);
+        } else if (any) {
+            mp_build_unsupported(b, NULL, "remove it, or use --allow-unsupported",
+                                 "%s is not a listener filter of this program",
+                                 any->descriptor->name);
+        }
+        mp_build_leave(b, mark2);
+        mp_build_leave(b, mark);
+    }
+}
+
 void mp_build_listener(struct mp_conf_build *b, const pb_listener *m, struct mp_conf_listener *ret)
 {
     *ret = (struct mp_conf_listener){.part = ret->part,
@@ -136,6 +209,10 @@ void mp_build_listener(struct mp_conf_build *b, const pb_listener *m, struct mp_
     mp_build_u32(b, "per_connection_buffer_limit_bytes", m->per_connection_buffer_limit_bytes, 1024,
                  1u << 30, &ret->buffer_limit);
     mp_build_bool(m->enable_reuse_port, &ret->reuse_port);
+    /* Said aloud, it also allows what it makes possible: a second process on the same port. */
+    ret->share_port = m->enable_reuse_port && m->enable_reuse_port->value;
+    build_options(b, m, ret);
+    build_listener_filters(b, m, ret);
     mp_build_bool(m->freebind, &ret->freebind);
     build_chain(b, m, ret);
 }

@@ -75,10 +75,22 @@ static const pb_value *member(struct mp_march *m, const char *sub,
         const char *k = s->fields[i]->key;
         if (strcmp(k, key) == 0) {
             found = s->fields[i]->value;
-        } else if (strcmp(k, "address") != 0 && strcmp(k, "name") != 0) {
+        } else if (strcmp(k, "address") != 0 && strcmp(k, "name") != 0 &&
+                   strcmp(k, "reuse_port") != 0) {
             char at[128];
             snprintf(at, sizeof(at), "%s[\"%s\"]", sub, k);
-            (void)mp_build_error(m->b, at, "known are: address, name", "unknown key");
+            (void)mp_build_error(m->b, at, "known are: address, name, reuse_port", "unknown key");
+        }
+    }
+    return found;
+}
+
+static const pb_value *value_of(const Google__Protobuf__Struct *s, const char *key)
+{
+    const pb_value *found = NULL;
+    for (size_t i = 0; i < s->n_fields; i++) {
+        if (strcmp(s->fields[i]->key, key) == 0) {
+            found = s->fields[i]->value;
         }
     }
     return found;
@@ -91,12 +103,8 @@ static bool add_listener(struct mp_march *m, const char *sub, const pb_value *v)
     *l = (struct mp_march_listener){.written = mp_march_printf(m, "%s", sub)};
     if (v->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_STRUCT_VALUE) {
         const pb_value *address = member(m, sub, v->struct_value, "address");
-        const pb_value *name = NULL;
-        for (size_t i = 0; i < v->struct_value->n_fields; i++) {
-            if (strcmp(v->struct_value->fields[i]->key, "name") == 0) {
-                name = v->struct_value->fields[i]->value;
-            }
-        }
+        const pb_value *name = value_of(v->struct_value, "name");
+        const pb_value *share = value_of(v->struct_value, "reuse_port");
         if (!address) {
             (void)mp_build_error(m->b, sub, NULL, "address is missing");
             return false;
@@ -107,6 +115,10 @@ static bool add_listener(struct mp_march *m, const char *sub, const pb_value *v)
         } else if (name) {
             (void)mp_build_error(m->b, sub, NULL, "name is not a text");
         }
+        if (share && share->kind_case != GOOGLE__PROTOBUF__VALUE__KIND_BOOL_VALUE) {
+            (void)mp_build_error(m->b, sub, NULL, "reuse_port is neither true nor false");
+        }
+        l->reuse_port = share && share->bool_value;
         v = address;
     }
     if (!mp_march_addr(m, sub, v, &l->addr) || m->b->diag->errors != errors) {

@@ -14,10 +14,9 @@ typedef Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConn
     pb_manager;
 typedef Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpFilter pb_http_filter;
 
-#define ROUTE_SECONDS  30
-#define BUFFER_DEFAULT 32768
-#define SHADOW_MAX     2000 /* routes of a host among which hidden ones are looked for */
-#define MANAGER_PATH   "static_resources.listeners[%zu].filter_chains[0].filters[0].typed_config"
+#define ROUTE_SECONDS 30
+#define SHADOW_MAX    2000 /* routes of a host among which hidden ones are looked for */
+#define MANAGER_PATH  "static_resources.listeners[%zu].filter_chains[0].filters[0].typed_config"
 
 /* ---- route table ---- */
 
@@ -286,42 +285,6 @@ static void add_filters(struct mp_march *m, pb_manager *hm)
 
 /* ---- limits ---- */
 
-static void check_range(struct mp_march *m, const char *name, const pb_u32 *v, uint32_t min,
-                        uint32_t max, uint32_t *ret)
-{
-    char sub[64];
-    snprintf(sub, sizeof(sub), "limits.%s", name);
-    mp_build_u32(m->b, sub, v, min, max, ret);
-}
-
-static void check_time(struct mp_march *m, const char *name, const pb_duration *d)
-{
-    char sub[64];
-    uint64_t ignored;
-    snprintf(sub, sizeof(sub), "limits.%s", name);
-    mp_build_ms(m->b, sub, d, &ignored);
-}
-
-static void check_limits(struct mp_march *m)
-{
-    const pb_limits *l = m->file->limits;
-    uint32_t ignored;
-    m->buffer_bytes = BUFFER_DEFAULT;
-    if (!l) {
-        return;
-    }
-    check_range(m, "head_bytes", l->head_bytes, 1024, 60 << 10, &ignored);
-    check_range(m, "header_fields", l->header_fields, 1, 65535, &ignored);
-    check_range(m, "connections", l->connections, 1, UINT32_MAX, &ignored);
-    check_range(m, "buffer_bytes", l->buffer_bytes, 1024, 1u << 30, &m->buffer_bytes);
-    check_time(m, "idle_timeout", l->idle_timeout);
-    check_time(m, "stream_idle_timeout", l->stream_idle_timeout);
-    check_time(m, "request_timeout", l->request_timeout);
-    check_time(m, "request_headers_timeout", l->request_headers_timeout);
-    check_time(m, "max_connection_duration", l->max_connection_duration);
-    check_time(m, "drain_timeout", l->drain_timeout);
-}
-
 /* What Envoy has no field for, or one of coarser grain. */
 static void add_own_limits(struct mp_march *m, pb_manager *hm)
 {
@@ -339,17 +302,18 @@ static void set_limits(struct mp_march *m, pb_manager *hm)
 {
     const pb_limits none = MARCHPROXY__CONFIG__V1__LIMITS__INIT,
                     *l = m->file->limits ? m->file->limits : &none;
-    if (l->idle_timeout || l->max_connection_duration || l->header_fields ||
-        l->requests_per_connection) {
+    if (l->idle_timeout || l->max_connection_duration || l->max_stream_duration ||
+        l->header_fields || l->requests_per_connection) {
         pb_http_options *o = MP_MARCH_NEW(m, envoy__config__core__v3__http_protocol_options);
         o->idle_timeout = l->idle_timeout;
         o->max_connection_duration = l->max_connection_duration;
+        o->max_stream_duration = l->max_stream_duration;
         o->max_headers_count = l->header_fields;
         o->max_requests_per_connection = l->requests_per_connection;
         hm->common_http_protocol_options = o;
     }
     hm->stream_idle_timeout = l->stream_idle_timeout;
-    hm->request_timeout = l->request_timeout;
+    hm->request_timeout = l->request_timeout ? l->request_timeout : mp_march_request_timeout(m);
     hm->request_headers_timeout =
         l->request_headers_timeout ? l->request_headers_timeout : mp_march_seconds(m, 10);
     hm->drain_timeout = l->drain_timeout;
@@ -405,6 +369,8 @@ static pb_listener *make_listener(struct mp_march *m, const struct mp_march_list
     filter->name = (char *)"envoy.filters.network.http_connection_manager";
     filter->config_type_case = ENVOY__CONFIG__LISTENER__V3__FILTER__CONFIG_TYPE_TYPED_CONFIG;
     filter->typed_config = manager;
+    mp_march_listener_limits(m, out);
+    out->enable_reuse_port = l->reuse_port ? mp_march_bool(m, true) : NULL;
     return out;
 }
 
@@ -465,6 +431,8 @@ static pb_bootstrap *make_bootstrap(struct mp_march *m)
         }
     }
     set_connections(m, boot);
+    mp_march_overload(m, boot);
+    mp_march_watchdogs(m, boot);
     return boot;
 }
 
@@ -482,7 +450,7 @@ void mp_build_from_march(struct mp_conf_build *b, const struct mp_yaml *y,
         return;
     }
     mp_march_check(&m);
-    check_limits(&m);
+    mp_march_check_limits(&m);
     (void)mp_march_listen(&m);
     pb_bootstrap *boot = make_bootstrap(&m);
     /* Also with errors: filters have not been heard yet. What was told is not told again. */

@@ -15,6 +15,7 @@ struct mp_march_listener {
     struct mp_conf_addr addr; /* host is NUL-terminated */
     const char *name;
     const char *written; /* "listen[1]" */
+    bool reuse_port;     /* other processes may listen there too */
 };
 struct mp_march {
     struct mp_conf_build *b;
@@ -43,6 +44,13 @@ pb_access_log *mp_march_access_log(struct mp_march *m); /* NULL: off */
 pb_route_config *mp_march_routes(struct mp_march *m);
 /* HttpConnectionManager, packed (from_march_http.c). */
 pb_any *mp_march_manager(struct mp_march *m);
+
+/* limits: (from_march_limits.c). */
+void mp_march_check_limits(struct mp_march *m);
+void mp_march_listener_limits(struct mp_march *m, pb_listener *out);
+pb_duration *mp_march_request_timeout(struct mp_march *m); /* the default; NULL: none */
+void mp_march_overload(struct mp_march *m, pb_bootstrap *boot);
+void mp_march_watchdogs(struct mp_march *m, pb_bootstrap *boot);
 
 /* Making messages in the scratch arena. */
 void *mp_march_new(struct mp_march *m, const ProtobufCMessageDescriptor *d);

@@ -261,6 +261,7 @@ struct mp_conf_http {
     uint64_t request_timeout_ms;         /* whole request received; default 0 (none) */
     uint64_t request_headers_timeout_ms; /* default 0 in an Envoy file, 10000 in march.yaml */
     uint64_t max_connection_duration_ms; /* default 0 */
+    uint64_t max_stream_duration_ms;     /* default 0 */
     uint64_t drain_timeout_ms;           /* default 5000 */
     uint64_t delayed_close_timeout_ms;   /* default 1000 */
     /* limits */
@@ -278,6 +279,20 @@ struct mp_conf_http {
 };
 
 /* ---- listeners ---- */
+/* A whole number given to setsockopt on the listening socket. */
+enum mp_conf_sock_state { MP_SOCK_BEFORE_BIND, MP_SOCK_BOUND, MP_SOCK_LISTENING };
+struct mp_conf_sock_option {
+    int32_t level, name, value;
+    uint8_t state; /* enum mp_conf_sock_state */
+};
+#define MP_CONF_SOCK_OPTIONS_MAX 8
+#define MP_ACCEPT_RATE_MAX       1000000
+/* New connections; 0: no limit. */
+struct mp_conf_accept_limits {
+    uint32_t source_connections; /* open ones of one source */
+    uint32_t rate, burst;        /* a second */
+    uint32_t source_rate, source_burst;
+};
 struct mp_conf_listener {
     struct mp_conf_part *part; /* where all of it is */
     struct mp_conf_source source;
@@ -286,11 +301,15 @@ struct mp_conf_listener {
     uint32_t n_addrs;
     struct mp_str stat_prefix; /* default: the address with '_' for ':' and '.' kept */
     uint32_t backlog;          /* 0: 4096 */
-    bool reuse_port;           /* default true */
+    bool reuse_port;           /* one socket for each worker; default true */
+    bool share_port;           /* other processes may listen there too; default false */
+    struct mp_conf_sock_option options[MP_CONF_SOCK_OPTIONS_MAX];
+    uint32_t n_options;
     bool freebind;
     bool ip6_only;
     uint32_t buffer_limit;    /* per connection; default 1 MiB as Envoy, 32 KiB in march.yaml */
     uint32_t connections_max; /* 0: no limit of its own */
+    struct mp_conf_accept_limits accept;
     struct mp_conf_http *http;
     size_t line;
 };
@@ -334,6 +353,35 @@ struct mp_conf_cluster {
     size_t line;
 };
 
+/* ---- overload ---- */
+enum mp_conf_resource { MP_RESOURCE_MEMORY, MP_RESOURCE_FDS, MP_RESOURCES };
+enum mp_conf_overload_action {
+    MP_OVERLOAD_NO_KEEPALIVE,
+    MP_OVERLOAD_STOP_REQUESTS,
+    MP_OVERLOAD_REJECT_CONNECTIONS,
+    MP_OVERLOAD_STOP_ACCEPTING,
+    MP_OVERLOAD_RESET_STREAMS,
+    MP_OVERLOAD_ACTIONS
+};
+struct mp_conf_trigger {
+    enum mp_conf_resource resource;
+    double from, full; /* pressure at which the action begins and is complete; equal: at once */
+};
+struct mp_conf_overload {
+    struct mp_str monitor[MP_RESOURCES]; /* name of the resource monitor; empty: not watched */
+    uint64_t max[MP_RESOURCES];          /* bytes, descriptors; 0: what the system allows */
+    struct mp_conf_trigger triggers[MP_OVERLOAD_ACTIONS][MP_RESOURCES];
+    uint32_t n_triggers[MP_OVERLOAD_ACTIONS]; /* 0: no such action */
+    uint64_t refresh_ms;                      /* default 1000 */
+    uint8_t stream_bytes_log2;                /* lighter streams are never reset; default 14 */
+};
+
+/* Times after which a thread that does not move is counted, and the process ended; 0: never. */
+struct mp_conf_watchdog {
+    uint64_t miss_ms, megamiss_ms, kill_ms, multikill_ms, kill_jitter_ms;
+    double multikill_share; /* of the threads: 0 to 1 */
+};
+
 /* ---- the whole ---- */
 struct mp_conf_admin {
     bool present;
@@ -352,6 +400,8 @@ struct mp_conf {
     uint32_t n_listeners;
     struct mp_conf_cluster **clusters; /* one reference each */
     uint32_t n_clusters;
+    struct mp_conf_overload overload;
+    struct mp_conf_watchdog watchdog_main, watchdog_workers;
     uint64_t stats_flush_interval_ms;    /* default 5000 */
     uint32_t downstream_connections_max; /* whole process; default 50000, lowered to what
                                             RLIMIT_NOFILE allows */

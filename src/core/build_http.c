@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "core/access_log.h"
+#include "core/admit.h"
 #include "core/build.h"
 #include "core/cluster.h"
 #include "core/stats.h"
@@ -92,7 +93,8 @@ static void listener_destroy(struct mp_obj *o)
 }
 static const struct mp_obj_ops listener_ops = {"listener", listener_destroy};
 
-static struct mp_listener_shared *listener_shared(struct mp_engine *e, struct mp_str name)
+static struct mp_listener_shared *listener_shared(struct mp_engine *e, struct mp_str name,
+                                                  bool by_source)
 {
     pthread_mutex_lock(&e->shared_lock);
     struct mp_listener_shared *s = mp_map_get(&e->listener_shared, name);
@@ -101,6 +103,9 @@ static struct mp_listener_shared *listener_shared(struct mp_engine *e, struct mp
         MP_ASSERT(s != NULL);
         s->name = mp_str_c(mp_str_dup_c(name));
         mp_map_set(&e->listener_shared, s->name, s);
+    }
+    if (by_source && s->sources == NULL) {
+        s->sources = mp_sources_new(); /* kept: connections count in it over generations */
     }
     pthread_mutex_unlock(&e->shared_lock);
     return s;
@@ -125,7 +130,8 @@ mp_err mp_core_build_listener(struct mp_engine *e, const struct mp_conf_listener
     mp_conf_part_ref(l->part);
     l->http = http;
     l->stats = mp_stat_scope_get(e->stats, &mp_stats_listener, conf->stat_prefix);
-    l->shared = listener_shared(e, conf->name);
+    l->shared = listener_shared(
+        e, conf->name, conf->accept.source_connections > 0 || conf->accept.source_rate > 0);
     *ret = l;
     return MP_OK;
 }

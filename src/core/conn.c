@@ -5,17 +5,22 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "core/admit.h"
 #include "core/engine.h"
 #include "core/listener.h"
 #include "core/stats.h"
 #include "io/sock.h"
 
-void mp_conn_accept(struct mp_listener_local *lst, int fd, const struct mp_addr *peer)
+void mp_conn_accept(struct mp_listener_local *lst, int fd, const struct mp_addr *peer,
+                    bool source_counted)
 {
     struct mp_core_worker *cw = lst->cw;
     struct mp_conn *c = mp_slab_get(&cw->conns);
     if (c == NULL) {
         mp_sock_close(cw->w.loop, fd);
+        if (source_counted) {
+            mp_admit_gone(lst, peer);
+        }
         return;
     }
     memset(c, 0, sizeof(*c));
@@ -24,6 +29,7 @@ void mp_conn_accept(struct mp_listener_local *lst, int fd, const struct mp_addr 
     c->lst = lst;
     c->stats = lst->http_stats;
     c->peer = *peer;
+    c->source_counted = source_counted;
     c->idle = true;
     c->id = cw->next_id++;
     c->accepted_ns = mp_loop_now_ns(cw->w.loop);
@@ -32,6 +38,9 @@ void mp_conn_accept(struct mp_listener_local *lst, int fd, const struct mp_addr 
     if (mp_is_err(mp_chan_open(cw, &c->ch, fd, mp_conn_start_on_ready))) {
         mp_sock_close(cw->w.loop, fd);
         mp_slab_put(&cw->conns, c);
+        if (source_counted) {
+            mp_admit_gone(lst, peer);
+        }
         return;
     }
     mp_list_push_back(&lst->conns, &c->link);
@@ -47,7 +56,9 @@ void mp_conn_accept(struct mp_listener_local *lst, int fd, const struct mp_addr 
     mp_stat_inc(c->stats, MP_ST_HTTP_CX_ACTIVE);
     uint64_t first = lst->http->conf->request_headers_timeout_ms;
     uint64_t idle = lst->http->conf->idle_timeout_ms;
+    uint64_t longest = lst->http->conf->max_connection_duration_ms;
     uint64_t wait = first == 0 || (idle > 0 && idle < first) ? idle : first;
+    wait = wait == 0 || (longest > 0 && longest < wait) ? longest : wait;
     if (wait > 0) {
         mp_timer_in(cw->w.loop, &c->timer, wait);
     }
@@ -81,6 +92,11 @@ void mp_conn_close(struct mp_conn *c)
     cw->n_conns--;
     if (cw != cw->engine->main) {
         __atomic_sub_fetch(&cw->engine->connections, 1, __ATOMIC_RELAXED);
+    } else {
+        mp_engine_fill_reserve(cw->engine);
+    }
+    if (c->source_counted) {
+        mp_admit_gone(lst, &c->peer);
     }
     mp_listener_local_conn_gone(lst);
 }

@@ -38,13 +38,14 @@ struct mp_conn {
     bool lingering;  /* output is out and shut down: reading until the peer closes, then close */
     bool in_process; /* guard: input is being processed further up the stack */
     bool dead;
-    bool idle;          /* no request under way, not even a part of a head */
-    bool head_wait;     /* the timer is the deadline of a head under way */
-    bool keep_alive;    /* HTTP/1: of the current request */
-    bool asked_to_keep; /* HTTP/1: the client did not say that the current request is its last */
-    uint8_t minor;      /* HTTP/1: of the current request */
-    uint8_t body;       /* HTTP/1: enum mp_body_kind of the current request */
-    uint16_t in_kib;    /* size of in */
+    bool idle;           /* no request under way, not even a part of a head */
+    bool head_wait;      /* the timer is the deadline of a head under way */
+    bool keep_alive;     /* HTTP/1: of the current request */
+    bool asked_to_keep;  /* HTTP/1: the client did not say that the current request is its last */
+    uint8_t minor;       /* HTTP/1: of the current request */
+    uint8_t body;        /* HTTP/1: enum mp_body_kind of the current request */
+    bool source_counted; /* its source has one connection more */
+    uint16_t in_kib;     /* size of in */
     const struct mp_conn_proto *proto;
     struct mp_core_worker *cw;
     struct mp_listener_local *lst;
@@ -77,8 +78,9 @@ static inline struct mp_http *mp_conn_http(const struct mp_conn *c)
     return c->lst->http;
 }
 
-/* Takes the descriptor. */
-void mp_conn_accept(struct mp_listener_local *lst, int fd, const struct mp_addr *peer);
+/* Takes the descriptor. source_counted: mp_admit said so. */
+void mp_conn_accept(struct mp_listener_local *lst, int fd, const struct mp_addr *peer,
+                    bool source_counted);
 /* At once: output that is not out is lost. */
 void mp_conn_close(struct mp_conn *c);
 /* Keeps input for later; false when the worker's memory is exhausted. */

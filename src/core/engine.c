@@ -9,20 +9,24 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "codec/h1_parse.h"
 #include "core/access_log.h"
+#include "core/admit.h"
 #include "core/build.h"
 #include "core/cluster.h"
 #include "core/engine_worker.h"
 #include "core/filter_stats.h"
 #include "core/listener.h"
 #include "core/names.h"
+#include "core/overload.h"
 #include "core/resolver.h"
 #include "core/stats.h"
 #include "io/dns.h"
 #include "io/open.h"
 #include "io/sock.h"
 
+#define PORT_LEFT_MS   60000
 #define LAST_ERROR_MAX (64 * 1024) /* of text kept of a refused configuration */
 
 /* Which listener has sockets already. */
@@ -73,8 +77,7 @@ static void on_drain_timer(struct mp_timer *t);
 
 mp_err mp_engine_new(const struct mp_engine_opts *opts, struct mp_engine **ret)
 {
-    struct mp_engine *e = calloc(1, sizeof(*e));
-    MP_ASSERT(e != NULL);
+    struct mp_engine *e = mp_xcalloc_line(sizeof(*e));
     e->opts = *opts;
     e->n_workers = opts->n_workers;
     e->state = MP_SERVER_PRE_INITIALIZING;
@@ -108,6 +111,8 @@ mp_err mp_engine_new(const struct mp_engine_opts *opts, struct mp_engine **ret)
         return err;
     }
     e->resolver = mp_resolver_new(e);
+    e->overload = mp_overload_new(e);
+    mp_engine_fill_reserve(e);
     mp_timer_init(&e->flush_timer, on_stat_flush);
     mp_timer_init(&e->drain_timer, on_drain_timer);
     mp_timer_in(opts->main_loop, &e->flush_timer, 5000);
@@ -122,6 +127,16 @@ static void free_socks(struct mp_engine *e)
         struct mp_listener_socks *s = MP_CONTAINER_OF(it, struct mp_listener_socks, link);
         mp_obj_unref(&s->conf->obj);
         free(s);
+    }
+}
+
+static void free_sources(struct mp_map *listeners)
+{
+    size_t pos = 0;
+    struct mp_map_entry *entry;
+    while ((entry = mp_map_next(listeners, &pos)) != NULL) {
+        struct mp_listener_shared *s = entry->value;
+        mp_sources_free(s->sources);
     }
 }
 
@@ -150,6 +165,7 @@ struct mp_engine *mp_engine_free(struct mp_engine *e)
         mp_wheel_remove(mp_loop_wheel(e->opts.main_loop), &e->flush_timer);
         mp_wheel_remove(mp_loop_wheel(e->opts.main_loop), &e->drain_timer);
     }
+    e->overload = mp_overload_free(e->overload);
     mp_resolver_free(e->resolver);
     mp_dns_free(e->dns);
     for (uint32_t i = 0; i <= e->n_workers; i++) {
@@ -180,12 +196,37 @@ struct mp_engine *mp_engine_free(struct mp_engine *e)
     mp_stat_store_free(e->stats);
     mp_names_free(e->cluster_names);
     free_shared(&e->cluster_shared);
+    free_sources(&e->listener_shared);
     free_shared(&e->listener_shared);
     pthread_mutex_destroy(&e->shared_lock);
+    while (mp_engine_spend_reserve(e)) {
+    }
     free(e->workers);
     free(e->last_error);
     free(e);
     return NULL;
+}
+
+/* ---- the admin's descriptors ---- */
+
+void mp_engine_fill_reserve(struct mp_engine *e)
+{
+    while (e->opts.fd_limit > 0 && e->n_reserve < MP_RESERVE_FDS) {
+        int fd = mp_open_read("/dev/null");
+        if (fd < 0) {
+            return;
+        }
+        e->reserve[e->n_reserve++] = fd;
+    }
+}
+
+bool mp_engine_spend_reserve(struct mp_engine *e)
+{
+    if (e->n_reserve == 0) {
+        return false;
+    }
+    mp_sock_close(e->opts.main_loop, e->reserve[--e->n_reserve]);
+    return true;
 }
 
 /* ---- messages to workers ---- */
@@ -296,8 +337,52 @@ static mp_err listen_addr(const struct mp_conf_addr *c, struct mp_addr *ret)
     return mp_addr_parse_ip(c->host, c->port, ret);
 }
 
+static void set_options(const struct mp_conf_listener *l, struct mp_listen_opts *o)
+{
+    _Static_assert(MP_CONF_SOCK_OPTIONS_MAX <= MP_SOCK_OPTIONS_MAX, "all of them fit");
+    for (uint32_t i = 0; i < l->n_options; i++) {
+        const struct mp_conf_sock_option *from = &l->options[i];
+        o->options[o->n_options++] =
+            (struct mp_sock_option){from->level, from->name, from->value, from->state};
+    }
+}
+
+static bool has_port(const struct mp_conf_listener *l, uint16_t port)
+{
+    for (uint32_t i = 0; i < l->n_addrs; i++) {
+        if (!l->addrs[i].is_unix && l->addrs[i].port == port) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Is there, or was there a short while ago, a socket of our own at that port? Those of a removed
+ * listener are closed by the workers, later than the main thread knows. */
+static bool is_own_port(const struct mp_engine *e, const struct mp_publication *p, uint16_t port)
+{
+    MP_LIST_FOREACH (it, &e->sockets) {
+        if (has_port(MP_CONTAINER_OF(it, struct mp_listener_socks, link)->conf->conf, port)) {
+            return true;
+        }
+    }
+    for (uint32_t i = 0; i < p->n; i++) {
+        if (p->v[i].fds != NULL && p->v[i].fds[0] >= 0 && has_port(p->v[i].conf->conf, port)) {
+            return true;
+        }
+    }
+    for (uint32_t i = 0; e->warming != NULL && i < e->warming->n; i++) {
+        if (has_port(e->warming->v[i].conf->conf, port)) {
+            return true;
+        }
+    }
+    uint64_t left = e->ports_left[port % MP_PORTS_LEFT].at_ms;
+    return left > 0 && e->ports_left[port % MP_PORTS_LEFT].port == port &&
+           mp_loop_now_ms(e->opts.main_loop) - left < PORT_LEFT_MS;
+}
+
 static mp_err open_one(struct mp_engine *e, const struct mp_conf_listener *l,
-                       const struct mp_conf_addr *c, struct mp_diag *diag, int *ret)
+                       const struct mp_conf_addr *c, bool probe, struct mp_diag *diag, int *ret)
 {
     struct mp_addr addr;
     if (mp_is_err(listen_addr(c, &addr))) {
@@ -305,19 +390,23 @@ static mp_err open_one(struct mp_engine *e, const struct mp_conf_listener *l,
                              "listener address \"" MP_STR_FMT "\" is not an IP address",
                              MP_STR_ARG(c->host));
     }
-    const struct mp_listen_opts opts = {.backlog = l->backlog,
-                                        .reuse_port = l->reuse_port && !c->is_unix,
-                                        .ip6_only = l->ip6_only,
-                                        .freebind = l->freebind,
-                                        .unix_mode = c->unix_mode};
+    struct mp_listen_opts opts = {.backlog = l->backlog,
+                                  .reuse_port = l->reuse_port && !c->is_unix,
+                                  .ip6_only = l->ip6_only,
+                                  .freebind = l->freebind,
+                                  .probe = probe,
+                                  .unix_mode = c->unix_mode};
+    set_options(l, &opts);
     int fd = mp_sock_listen(e->opts.main_loop, &addr, &opts);
     if (fd < 0) {
         char text[MP_ADDR_TEXT_MAX];
         mp_addr_format(&addr, text);
-        const char *cure = fd == -EADDRINUSE
-                               ? "stop the program that uses it or choose another port"
-                           : fd == -EACCES ? "ports below 1024 need CAP_NET_BIND_SERVICE"
-                                           : NULL;
+        const char *cure =
+            fd == -EADDRINUSE
+                ? "stop the program that uses it or choose another port (reuse_port lets a "
+                  "second process share it)"
+            : fd == -EACCES ? "ports below 1024 need CAP_NET_BIND_SERVICE"
+                            : NULL;
         return mp_diag_error(diag, MP_E_IO, l->line, l->name.p, cure, "cannot listen on %s: %s",
                              text, strerror(-fd));
     }
@@ -326,9 +415,10 @@ static mp_err open_one(struct mp_engine *e, const struct mp_conf_listener *l,
 }
 
 /* One socket for each worker (SO_REUSEPORT), or one that they share. */
-static mp_err open_socks(struct mp_engine *e, struct mp_new_socks *ns, uint32_t n_workers,
+static mp_err open_socks(struct mp_publication *p, struct mp_new_socks *ns, uint32_t n_workers,
                          struct mp_diag *diag)
 {
+    struct mp_engine *e = p->engine;
     const struct mp_conf_listener *l = ns->conf->conf;
     ns->n_addrs = l->n_addrs;
     ns->fds = malloc(sizeof(int) * l->n_addrs * n_workers);
@@ -347,7 +437,8 @@ static mp_err open_socks(struct mp_engine *e, struct mp_new_socks *ns, uint32_t 
                 }
                 continue;
             }
-            MP_TRY(open_one(e, l, &l->addrs[a], diag, fd));
+            bool probe = w == 0 && !l->share_port && !is_own_port(e, p, l->addrs[a].port);
+            MP_TRY(open_one(e, l, &l->addrs[a], probe, diag, fd));
         }
     }
     return MP_OK;
@@ -437,7 +528,7 @@ mp_err mp_engine_apply(struct mp_engine *e, struct mp_snapshot *snap, struct mp_
         if (ns->from != NULL) {
             continue;
         }
-        mp_err err = open_socks(e, ns, ns->main_only ? 1 : e->n_workers, diag);
+        mp_err err = open_socks(p, ns, ns->main_only ? 1 : e->n_workers, diag);
         if (mp_is_err(err)) {
             publication_free(p, true);
             return err;
@@ -483,9 +574,21 @@ static void post_adoption(struct mp_publication *p, uint32_t worker)
     mp_mailbox_post(&e->workers[worker]->w.mailbox, &m->msg);
 }
 
+static void note_ports(struct mp_engine *e, const struct mp_conf_listener *l)
+{
+    for (uint32_t i = 0; i < l->n_addrs; i++) {
+        uint16_t port = l->addrs[i].port;
+        e->ports_left[port % MP_PORTS_LEFT] =
+            (struct mp_port_left){mp_loop_now_ms(e->opts.main_loop), port};
+    }
+}
+
 static void remember_socks(struct mp_publication *p)
 {
     struct mp_engine *e = p->engine;
+    MP_LIST_FOREACH (it, &e->sockets) {
+        note_ports(e, MP_CONTAINER_OF(it, struct mp_listener_socks, link)->conf->conf);
+    }
     free_socks(e);
     for (uint32_t i = 0; i < p->n; i++) {
         struct mp_listener_socks *s = calloc(1, sizeof(*s));
@@ -590,6 +693,7 @@ static void publish(struct mp_publication *p)
     }
     remember_socks(p);
     mp_resolver_published(e->resolver, e->snap);
+    mp_overload_published(e->overload);
     if (e->state != MP_SERVER_DRAINING) {
         __atomic_store_n(&e->state, MP_SERVER_LIVE, __ATOMIC_RELAXED);
     }

@@ -26,6 +26,16 @@
 
 struct mp_alog_set;
 struct mp_dns;
+struct mp_overload;
+
+#define MP_RESERVE_FDS 8
+#define MP_PORTS_LEFT  64
+
+/* A port that was ours until then. */
+struct mp_port_left {
+    uint64_t at_ms;
+    uint16_t port;
+};
 
 enum mp_server_state {
     MP_SERVER_LIVE,
@@ -44,8 +54,12 @@ struct mp_engine_opts {
      * admin/. NULL: no admin. */
     const struct mp_conf_http *admin_http;
     bool threaded_log;        /* false in the simulation */
-    size_t worker_memory_max; /* pools of one worker; 0: no limit */
+    size_t worker_memory_max; /* pools of one worker until a configuration says more; 0: no limit */
     uint64_t fd_limit;        /* RLIMIT_NOFILE; 0: unknown */
+    uint64_t memory_limit;    /* what the system gives the process; 0: unknown */
+    /* What the process uses now, for the overload manager; NULL: it does nothing. */
+    uint64_t (*resident_bytes)(void);
+    uint64_t (*descriptors)(void);
     /* Runs on the main thread after every publication (log, notification). May be NULL. */
     void (*on_published)(void *arg, uint64_t generation);
     void *arg;
@@ -76,12 +90,19 @@ struct mp_engine {
     void *drain_arg;
     uint64_t generation;
     uint64_t start_wall_ns, start_ns;
-    uint64_t config_wall_ns;    /* when the current snapshot was applied */
-    enum mp_server_state state; /* main writes, workers read (relaxed) */
-    uint32_t
-        connections; /* atomic: open downstream connections of the workers, admin's not counted */
-    uint32_t connections_max;
-    uint32_t workers_running; /* atomic */
+    uint64_t config_wall_ns;                       /* when the current snapshot was applied */
+    enum mp_server_state state;                    /* main writes, workers read (relaxed) */
+    struct mp_port_left ports_left[MP_PORTS_LEFT]; /* by port; main thread */
+    struct mp_overload *overload;
+    int reserve[MP_RESERVE_FDS]; /* open descriptors that the admin listener may use up; main */
+    uint32_t n_reserve;
+    /* Written with every connection, */
+    uint32_t connections __attribute__((aligned(MP_CACHE_LINE))); /* atomic: open downstream ones of
+                                                        the workers, admin's not counted */
+    /* and what workers only read, hardly ever. */
+    uint32_t connections_max __attribute__((aligned(MP_CACHE_LINE)));
+    uint32_t overload_level[MP_OVERLOAD_ACTIONS]; /* core/overload.h */
+    uint32_t workers_running;                     /* atomic */
     /* The last refused configuration, for /config_dump; NULL: none. Main thread. */
     char *last_error;
     uint64_t last_error_wall_ns;
@@ -122,6 +143,9 @@ void mp_engine_stop(struct mp_engine *e);
 void mp_engine_for_each_worker(struct mp_engine *e,
                                void (*fn)(struct mp_core_worker *cw, void *arg),
                                void (*done)(void *arg), void *arg);
+/* Gives up a descriptor of the reserve, so that the admin listener can accept; false: none left. */
+bool mp_engine_spend_reserve(struct mp_engine *e);
+void mp_engine_fill_reserve(struct mp_engine *e);
 /* Counts a refused head or chunk by its reason (enum mp_h1_status), from a client or an upstream.
  */
 void mp_engine_count_h1_error(struct mp_core_worker *cw, int why);

@@ -11,6 +11,7 @@
 #include "core/conn.h"
 #include "core/filter_stats.h"
 #include "core/listener.h"
+#include "core/overload.h"
 #include "core/stats.h"
 #include "core/upconn.h"
 #include "io/sock.h"
@@ -138,6 +139,10 @@ static void adopt_listener(struct mp_core_worker *cw, struct mp_listener_conf *c
 void mp_core_worker_adopt(struct mp_core_worker *cw, const struct mp_adoption *a)
 {
     cw->generation = a->snap->generation;
+    if (cw != cw->engine->main) {
+        size_t max = mp_overload_worker_bytes(cw->engine, &a->snap->conf->overload);
+        cw->w.blocks.bytes_max = max > 0 ? max : cw->engine->opts.worker_memory_max;
+    }
     adopt_clusters(cw, a->snap);
     for (uint32_t i = 0; i < a->n; i++) {
         adopt_listener(cw, a->v[i].conf, a->v[i].fds, a->v[i].n_fds);

@@ -16,6 +16,7 @@
 #include "core/conn.h"
 #include "core/engine.h"
 #include "core/listener.h"
+#include "core/overload.h"
 #include "core/snapshot.h"
 #include "core/stats.h"
 #include "io/sock.h"
@@ -49,7 +50,12 @@ static void arm_idle(struct mp_conn *c)
     const struct mp_conf_http *hc = conf_of(c);
     bool unread = c->ch.q.n > 0 && hc->stream_idle_timeout_ms > 0;
     uint64_t ms = unread ? hc->stream_idle_timeout_ms : hc->idle_timeout_ms;
-    set_timer(c, ms > 0 ? mp_cw_now_ms(c->cw) + ms : 0);
+    uint64_t now = mp_cw_now_ms(c->cw), at = ms > 0 ? now + ms : 0;
+    if (MP_UNLIKELY(hc->max_connection_duration_ms > 0) && !unread) {
+        uint64_t end = c->accepted_ns / 1000000 + hc->max_connection_duration_ms + 1;
+        at = at == 0 || end < at ? MP_MAX(end, now + 1) : at;
+    }
+    set_timer(c, at);
 }
 
 /* ---- closing ---- */
@@ -189,6 +195,13 @@ static enum mp_h1_status check_head(const struct mp_conn *c, const struct mp_h1_
     return MP_H1_OK;
 }
 
+static bool is_too_old(const struct mp_conn *c)
+{
+    uint64_t max_ms = conf_of(c)->max_connection_duration_ms;
+    uint64_t age_ms = (mp_loop_now_ns(c->cw->w.loop) - c->accepted_ns) / 1000000;
+    return max_ms > 0 && age_ms >= max_ms;
+}
+
 /* May the connection carry another request after this one? */
 static bool more_requests(const struct mp_conn *c)
 {
@@ -200,9 +213,12 @@ static bool more_requests(const struct mp_conn *c)
         mp_stat_inc(c->stats, MP_ST_HTTP_CX_MAX_REQUESTS);
         return false;
     }
-    uint64_t age_ms = (mp_loop_now_ns(c->cw->w.loop) - c->accepted_ns) / 1000000;
-    if (hc->max_connection_duration_ms > 0 && age_ms >= hc->max_connection_duration_ms) {
+    if (is_too_old(c)) {
         mp_stat_inc(c->stats, MP_ST_HTTP_CX_MAX_DURATION);
+        return false;
+    }
+    if (mp_overload_on(c->cw, MP_OVERLOAD_NO_KEEPALIVE)) {
+        mp_stat_inc(c->stats, MP_ST_HTTP_CX_OVERLOAD_NO_KEEPALIVE);
         return false;
     }
     return true;
@@ -663,7 +679,7 @@ static void on_timer(struct mp_timer *t)
         mp_cork_flush(c->cw);
         return;
     }
-    mp_stat_inc(c->stats, MP_ST_HTTP_CX_IDLE_TIMEOUT);
+    mp_stat_inc(c->stats, is_too_old(c) ? MP_ST_HTTP_CX_MAX_DURATION : MP_ST_HTTP_CX_IDLE_TIMEOUT);
     close_after_output(c);
 }
 

@@ -7,8 +7,10 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "core/admit.h"
 #include "core/conn.h"
 #include "core/engine.h"
+#include "core/overload.h"
 #include "core/stats.h"
 #include "io/sock.h"
 
@@ -22,9 +24,15 @@ struct old_scope {
     struct mp_stat_scope *scope;
 };
 
-static void pause_accept(struct mp_listener_local *l, bool paused)
+/* Accepting goes on when no reason against it is left. */
+static void pause_accept(struct mp_listener_local *l, enum mp_pause why, bool on)
 {
-    l->paused = paused;
+    bool before = l->paused != 0;
+    l->paused = (uint8_t)(on ? l->paused | why : l->paused & ~why);
+    bool paused = l->paused != 0;
+    if (paused == before) {
+        return;
+    }
     for (uint32_t i = 0; i < l->n_socks; i++) {
         if (l->socks[i].io.fd >= 0) {
             mp_io_listener_pause(l->cw->w.loop, &l->socks[i].io, paused);
@@ -35,7 +43,12 @@ static void pause_accept(struct mp_listener_local *l, bool paused)
 static void on_resume(struct mp_timer *t)
 {
     struct mp_listener_local *l = MP_CONTAINER_OF(t, struct mp_listener_local, resume_timer);
-    pause_accept(l, false);
+    pause_accept(l, MP_PAUSE_FDS, false);
+}
+
+void mp_listener_local_stop(struct mp_listener_local *l, bool stop)
+{
+    pause_accept(l, MP_PAUSE_OVERLOAD, stop);
 }
 
 static void on_cut(struct mp_timer *t)
@@ -47,26 +60,6 @@ static void on_cut(struct mp_timer *t)
         mp_listener_local_close_all(l, "listener_removed");
         mp_cork_flush(l->cw);
     }
-}
-
-/* One more connection? Counts the refusal. */
-static bool admit(struct mp_listener_local *l)
-{
-    const struct mp_engine *e = l->cw->engine;
-    uint32_t all = __atomic_load_n(&e->connections, __ATOMIC_RELAXED);
-    if (l->cw == e->main) {
-        return true; /* the operator gets in when nobody else does */
-    }
-    if (all >= __atomic_load_n(&e->connections_max, __ATOMIC_RELAXED)) {
-        mp_stat_inc(l->stats, MP_ST_LISTENER_GLOBAL_CX_OVERFLOW);
-        return false;
-    }
-    uint32_t own = l->conf->conf->connections_max;
-    if (own > 0 && __atomic_load_n(&l->conf->shared->connections, __ATOMIC_RELAXED) >= own) {
-        mp_stat_inc(l->stats, MP_ST_LISTENER_CX_OVERFLOW);
-        return false;
-    }
-    return true;
 }
 
 /* How many to accept now. Asking in vain costs as much as two thirds of a success (the kernel makes
@@ -96,20 +89,25 @@ static void accept_some(struct mp_accept_sock *sock, uint32_t budget)
             if (fd == -ECONNABORTED || fd == -EPROTO) {
                 continue;
             }
+            if ((fd == -EMFILE || fd == -ENFILE) && l->cw == l->cw->engine->main &&
+                mp_engine_spend_reserve(l->cw->engine)) {
+                continue; /* for the operator there is one left */
+            }
             /* Out of descriptors or memory: the queue keeps the connections; try again shortly,
              * without spinning. */
             mp_stat_inc(l->stats, MP_ST_LISTENER_ACCEPT_PAUSED);
             mp_log(MP_LOG_WARNING, "accept failed, pausing", kv_str("listener", l->name),
                    kv_i64("errno", -fd));
-            pause_accept(l, true);
+            pause_accept(l, MP_PAUSE_FDS, true);
             mp_timer_in(loop, &l->resume_timer, RESUME_AFTER_MS);
             return;
         }
-        if (!admit(l)) {
+        bool counted;
+        if (!mp_admit(l, &peer, &counted)) {
             mp_sock_close(loop, fd);
             continue;
         }
-        mp_conn_accept(l, fd, &peer);
+        mp_conn_accept(l, fd, &peer, counted);
     }
 }
 
@@ -142,6 +140,9 @@ struct mp_listener_local *mp_listener_local_new(struct mp_core_worker *cw,
             mp_log(MP_LOG_ERROR, "cannot register a listening socket", kv_str("listener", l->name));
             mp_sock_close(cw->w.loop, fds[i]);
         }
+    }
+    if (mp_overload_on(cw, MP_OVERLOAD_STOP_ACCEPTING)) {
+        mp_listener_local_stop(l, true);
     }
     return l;
 }

@@ -12,6 +12,8 @@
 
 #define MP_LISTENER_ADDRS_MAX 16
 
+enum mp_pause { MP_PAUSE_FDS = 1, MP_PAUSE_OVERLOAD = 2 };
+
 struct mp_accept_sock {
     struct mp_io io; /* first */
     struct mp_listener_local *lst;
@@ -31,8 +33,8 @@ struct mp_listener_local {
     uint32_t n_socks;
     struct mp_list conns;
     uint32_t n_conns;
-    bool removed; /* freed with its last connection */
-    bool paused;  /* accept is paused: descriptors or connections ran out */
+    bool removed;   /* freed with its last connection */
+    uint8_t paused; /* bits of enum mp_pause: accepting is paused */
     bool freeing;
     uint64_t generation; /* of the last snapshot that had it */
     struct mp_timer resume_timer;
@@ -49,6 +51,8 @@ struct mp_listener_local *mp_listener_local_new(struct mp_core_worker *cw,
 void mp_listener_local_update(struct mp_listener_local *l, struct mp_listener_conf *conf);
 /* Stops accepting; connections drain, and are cut after the manager's drain_timeout. */
 void mp_listener_local_remove(struct mp_listener_local *l);
+/* The overload manager stops accepting, or lets it go on. */
+void mp_listener_local_stop(struct mp_listener_local *l, bool stop);
 void mp_listener_local_conn_gone(struct mp_listener_local *l);
 /* Stops accepting and lets connections end after their current response; the listener stays. */
 void mp_listener_local_drain(struct mp_listener_local *l);

@@ -12,6 +12,7 @@
 
 struct mp_alog;
 struct mp_engine;
+struct mp_sources;
 
 /* A compiled HTTP connection manager. Pinned by every stream that runs under it. */
 struct mp_http {
@@ -43,7 +44,9 @@ struct mp_cluster {
 /* Process-wide state of a listener's name; kept to the end of the program. */
 struct mp_listener_shared {
     struct mp_str name;
-    uint32_t connections; /* atomic */
+    uint32_t connections;       /* atomic */
+    uint64_t accept_full_ns;    /* atomic: the bucket of the rate, core/admit.h */
+    struct mp_sources *sources; /* NULL: never limited by source */
 };
 
 struct mp_listener_conf {

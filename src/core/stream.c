@@ -15,6 +15,7 @@
 #include "core/forwarded.h"
 #include "core/header_ops.h"
 #include "core/listener.h"
+#include "core/overload.h"
 #include "core/snapshot.h"
 #include "core/stats.h"
 #include "core/upgrade.h"
@@ -122,6 +123,7 @@ void mp_stream_arm(struct mp_stream *s)
 {
     uint64_t at = sooner(sooner(s->request_deadline, s->idle_deadline),
                          sooner(s->route_deadline, s->filter_deadline));
+    at = sooner(at, s->duration_deadline);
     if (at == 0) {
         mp_timer_unset(&s->timer);
         return;
@@ -154,11 +156,18 @@ static void on_timer(struct mp_timer *t)
         s->route_deadline = 0;
         mp_chain_fire_deadline(s);
     }
-    if (!s->ended && due(s->request_deadline, now)) {
+    if (!s->ended && due(s->request_deadline, now) && !s->upgraded) {
         s->request_deadline = 0;
         mp_stat_inc(s->stats, MP_ST_HTTP_RQ_TIMEOUT);
         mp_stream_local_reply(s, 408, NULL, MP_STR("request timeout"), MP_FLAG_DURATION_TIMEOUT,
                               "request_overall_timeout");
+    }
+    if (!s->ended && due(s->duration_deadline, now)) {
+        s->duration_deadline = 0;
+        mp_stat_inc(s->stats, MP_ST_HTTP_RQ_MAX_DURATION);
+        mp_stream_local_reply(s, s->req_end ? 504 : 408, NULL,
+                              MP_STR("downstream duration timeout"), MP_FLAG_DURATION_TIMEOUT,
+                              "max_duration_timeout");
     }
     if (!s->ended && due(s->idle_deadline, now)) {
         s->idle_deadline = 0;
@@ -227,8 +236,16 @@ void mp_stream_on_headers(struct mp_stream *s, bool end)
     } else if (hc->request_timeout_ms > 0 && s->req.upgrade.n == 0) {
         s->request_deadline = now + hc->request_timeout_ms;
     }
+    if (MP_UNLIKELY(hc->max_stream_duration_ms > 0)) {
+        s->duration_deadline = now + hc->max_stream_duration_ms;
+    }
     mp_stream_touch(s);
     mp_stream_arm(s);
+    if (mp_overload_on(s->cw, MP_OVERLOAD_STOP_REQUESTS)) {
+        mp_stat_inc(s->stats, MP_ST_HTTP_RQ_OVERLOAD);
+        mp_stream_local_reply(s, 503, NULL, MP_STR("overloaded"), MP_FLAG_OVERLOAD, "overload");
+        return;
+    }
     if (!normalise_path(s)) {
         return;
     }

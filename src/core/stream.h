@@ -104,7 +104,7 @@ struct mp_stream {
     uint64_t resp_left;
 
     /* deadlines in loop ms, 0: none; one timer serves all */
-    uint64_t request_deadline, idle_deadline, route_deadline, filter_deadline;
+    uint64_t request_deadline, idle_deadline, route_deadline, filter_deadline, duration_deadline;
     uint64_t idle_timeout_ms;
     struct mp_timer timer;
 

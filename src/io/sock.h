@@ -16,12 +16,24 @@ struct mp_keepalive {
     uint32_t idle_s, interval_s, probes; /* 0: the kernel's */
 };
 
+/* Set on a listening socket; accepted sockets inherit most of them. */
+struct mp_sock_option {
+    int32_t level, name, value;
+    uint8_t state; /* 0: before bind, 1: bound, 2: listening */
+};
+#define MP_SOCK_OPTIONS_MAX 8
+
+/* Plain data without pointers: it may travel to another process. */
 struct mp_listen_opts {
     uint32_t backlog; /* 0: 4096 */
     bool reuse_port;  /* one socket per worker */
     bool ip6_only;
     bool freebind;
-    bool defer_accept;  /* wake on first bytes */
+    bool defer_accept; /* wake on first bytes */
+    /* Fails with -EADDRINUSE when another socket listens there, though it would share the port. */
+    bool probe;
+    uint8_t n_options;
+    struct mp_sock_option options[MP_SOCK_OPTIONS_MAX];
     uint32_t unix_mode; /* permissions of a Unix socket file; 0: 0660. A stale file (nobody listens)
                            is removed */
 };

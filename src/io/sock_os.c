@@ -99,6 +99,18 @@ static int sock_new(int family)
     return fd < 0 ? -errno : fd;
 }
 
+/* Options of the operator that belong to this state of the socket. */
+static int own_options(int fd, const struct mp_listen_opts *o, uint8_t state)
+{
+    int r = 0;
+    for (uint8_t i = 0; r == 0 && i < o->n_options; i++) {
+        if (o->options[i].state == state) {
+            r = set_int(fd, o->options[i].level, o->options[i].name, o->options[i].value);
+        }
+    }
+    return r;
+}
+
 static int listen_options(int fd, const struct mp_addr *addr, const struct mp_listen_opts *o)
 {
     int r = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
@@ -118,6 +130,24 @@ static int listen_options(int fd, const struct mp_addr *addr, const struct mp_li
     if (r == 0 && o->defer_accept) {
         r = set_int(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, DEFER_ACCEPT_SECONDS);
     }
+    return r;
+}
+
+/* A port is shared silently among sockets with SO_REUSEPORT of one user: without it, the kernel
+ * tells whether somebody listens there. */
+static int probe_port(const union sock_addr *k, socklen_t n, const struct mp_addr *addr,
+                      const struct mp_listen_opts *o)
+{
+    int fd = sock_new(k->any.sa_family);
+    if (fd < 0) {
+        return fd;
+    }
+    struct mp_listen_opts alone = {.ip6_only = o->ip6_only, .freebind = o->freebind};
+    int r = listen_options(fd, addr, &alone);
+    if (r == 0 && bind(fd, &k->any, n) < 0) {
+        r = -errno;
+    }
+    close(fd);
     return r;
 }
 
@@ -176,9 +206,18 @@ int mp_sock_listen(struct mp_loop *l, const struct mp_addr *addr, const struct m
     if (addr->family == MP_ADDR_UNIX) {
         r = bind_unix(fd, &k, n, opts->unix_mode ? opts->unix_mode : UNIX_MODE_DEFAULT);
     } else {
-        r = listen_options(fd, addr, opts);
+        r = opts->probe && opts->reuse_port && addr->port != 0 ? probe_port(&k, n, addr, opts) : 0;
+        if (r == 0) {
+            r = listen_options(fd, addr, opts);
+        }
+        if (r == 0) {
+            r = own_options(fd, opts, 0);
+        }
         if (r == 0 && bind(fd, &k.any, n) < 0) {
             r = -errno;
+        }
+        if (r == 0) {
+            r = own_options(fd, opts, 1);
         }
     }
     uint32_t backlog = opts->backlog ? opts->backlog : BACKLOG_DEFAULT;
@@ -187,6 +226,9 @@ int mp_sock_listen(struct mp_loop *l, const struct mp_addr *addr, const struct m
         if (addr->family == MP_ADDR_UNIX && k.un.sun_path[0] != '\0') {
             unlink(k.un.sun_path);
         }
+    }
+    if (r == 0 && addr->family != MP_ADDR_UNIX) {
+        r = own_options(fd, opts, 2);
     }
     if (r < 0) {
         close(fd);

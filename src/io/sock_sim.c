@@ -51,7 +51,8 @@ static bool in_use(const struct mp_addr *addr, const struct mp_listen_opts *opts
             }
             continue;
         }
-        if (mp_addr_eq(&s->addr, addr) && !(s->opts.reuse_port && opts->reuse_port)) {
+        if (mp_addr_eq(&s->addr, addr) &&
+            !(s->opts.reuse_port && opts->reuse_port && !opts->probe)) {
             return true;
         }
     }

@@ -14,8 +14,10 @@
 #include "base/log.h"
 #include "core/access_log.h"
 #include "core/engine.h"
+#include "core/overload.h"
 #include "filters/registry.h"
 #include "io/entropy.h"
+#include "io/proc.h"
 #include "io/signal.h"
 #include "io/thread.h"
 #include "proxy/config.h"
@@ -232,6 +234,9 @@ static bool start_engine(struct program *p, struct mp_conf *conf, struct mp_diag
                                       .admin_http = mp_admin_http(),
                                       .threaded_log = true,
                                       .fd_limit = raise_fd_limit(),
+                                      .memory_limit = mp_proc_memory_limit(),
+                                      .resident_bytes = mp_proc_resident_bytes,
+                                      .descriptors = mp_proc_descriptors,
                                       .on_published = on_published,
                                       .arg = p};
     if (mp_is_err(mp_engine_new(&eo, &p->engine))) {
@@ -239,6 +244,7 @@ static bool start_engine(struct program *p, struct mp_conf *conf, struct mp_diag
         mp_conf_free(conf);
         return false;
     }
+    const struct mp_conf_overload overload = conf->overload;
     p->reload = mp_reload_new(p->engine, &p->opts);
     mp_admin_set_quit(on_quit, p);
     mp_admin_bind(p->engine);
@@ -252,7 +258,9 @@ static bool start_engine(struct program *p, struct mp_conf *conf, struct mp_diag
     }
     if (ok) {
         mp_log(MP_LOG_INFO, "marchproxy starts", kv_c("version", MP_VERSION),
-               kv_u64("workers", p->n_workers), kv_u64("fd_limit", eo.fd_limit));
+               kv_u64("workers", p->n_workers), kv_u64("fd_limit", eo.fd_limit),
+               kv_u64("memory_limit", eo.memory_limit),
+               kv_u64("worker_memory_max", mp_overload_worker_bytes(p->engine, &overload)));
     }
     return ok;
 }

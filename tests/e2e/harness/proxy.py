@@ -7,7 +7,9 @@ import signal
 import subprocess
 import time
 
-from . import wire
+import yaml
+
+from . import config, wire
 from .ports import free_port
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
@@ -134,6 +136,15 @@ class Proxy:
         except wire.Late:
             raise AssertionError("%s is %r" % (name, seen[-1])) from None
         return seen[-1]
+
+    def rewrite(self, fields):
+        """Puts these top-level fields into its file, without asking it to read it."""
+        with open(self.file, encoding="utf-8") as f:
+            document = yaml.safe_load(f)
+        document.update(fields)
+        with open(self.file + ".new", "w", encoding="utf-8") as f:
+            f.write(config.dump(document))
+        os.replace(self.file + ".new", self.file)
 
     # -- looking at it
 
