@@ -35,6 +35,26 @@ if ! command -v dpkg-query >/dev/null; then
     exit 0
 fi
 
+# Peers of the tests that only npm has (tests/peers, with a lockfile). Their tests are skipped without them, so an absent
+# npm or registry is no error.
+npm_peers() {
+    case " $* " in *" test "*) ;; *) return 0 ;; esac
+    local peers stamp
+    peers=$(cd "$(dirname "$0")/../tests/peers" && pwd)
+    stamp=$(sha256sum "$peers/package-lock.json" | cut -d' ' -f1)
+    if [ "$(cat "$peers/node_modules/.stamp" 2>/dev/null)" = "$stamp" ]; then
+        return 0
+    fi
+    if ! command -v npm >/dev/null; then
+        echo "bootstrap: npm is not installed: tests with its packages will be skipped" >&2
+    elif (cd "$peers" && timeout 60 npm ci --ignore-scripts --no-audit --no-fund --fetch-retries=0 >/dev/null 2>&1); then
+        echo "$stamp" >"$peers/node_modules/.stamp"
+    else
+        echo "bootstrap: npm ci failed in tests/peers (no registry?): tests with its packages will be skipped" >&2
+    fi
+}
+npm_peers "${@:-run}"
+
 missing_of() {
     local installed
     installed=" $(dpkg-query -W -f='${db:Status-Status}:${Package} ' "$@" 2>/dev/null || true)"
