@@ -627,6 +627,11 @@ uint64_t mp_filter_now_ns(const struct mp_filter *f)
     return mp_loop_now_ns(f->stream->cw->w.loop);
 }
 
+uint64_t mp_filter_clock_ns(const struct mp_filter *f)
+{
+    return mp_loop_clock_ns(f->stream->cw->w.loop);
+}
+
 uint64_t mp_filter_start_ns(const struct mp_filter *f)
 {
     return f->stream->start_ns;

@@ -146,6 +146,9 @@ struct mp_req_head *mp_filter_request(const struct mp_filter *f);
 /* Wall clock in ns; monotonic clock in ns. */
 uint64_t mp_filter_wall_ns(const struct mp_filter *f);
 uint64_t mp_filter_now_ns(const struct mp_filter *f);
+/* Reads the monotonic clock now (about 25 ns), where mp_filter_now_ns is that of the loop's turn:
+ * for times that may be shorter than a turn. */
+uint64_t mp_filter_clock_ns(const struct mp_filter *f);
 /* Monotonic ns when the request's first byte was seen. */
 uint64_t mp_filter_start_ns(const struct mp_filter *f);
 uint64_t mp_filter_random(const struct mp_filter *f);

@@ -57,7 +57,8 @@ unsigned mp_guest_status(const struct mp_guest *g); /* of the answer; 0: none ye
 uint64_t mp_guest_request_bytes(const struct mp_guest *g);
 uint64_t mp_guest_response_bytes(const struct mp_guest *g);
 uint64_t mp_guest_wall_ns(const struct mp_guest *g);
-uint64_t mp_guest_now_ns(const struct mp_guest *g);   /* monotonic */
+uint64_t mp_guest_now_ns(const struct mp_guest *g);   /* monotonic, of this turn of the loop */
+uint64_t mp_guest_clock_ns(const struct mp_guest *g); /* monotonic, read now */
 uint64_t mp_guest_start_ns(const struct mp_guest *g); /* monotonic: first byte of the request */
 uint64_t mp_guest_random(const struct mp_guest *g);
 /* What auth says to the filters behind it. */

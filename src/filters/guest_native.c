@@ -130,6 +130,11 @@ uint64_t mp_guest_now_ns(const struct mp_guest *g)
     return mp_filter_now_ns(g->filter);
 }
 
+uint64_t mp_guest_clock_ns(const struct mp_guest *g)
+{
+    return mp_filter_clock_ns(g->filter);
+}
+
 uint64_t mp_guest_start_ns(const struct mp_guest *g)
 {
     return mp_filter_start_ns(g->filter);

@@ -240,6 +240,8 @@ def test_metrics_sees_every_kind_of_answer(make):
     for path, status in (("/direct", 418), ("/gone", 503), ("/up", 301), ("/none", 404)):
         assert p.get(path).status == status
     s = p.stats()
+    shortest = float(re.match(r"P0\(\S*?,([0-9.e-]+)\)", p.stat("marchproxy_request_duration_ms")).group(1))
+    assert 0 < shortest < 1000, "no answer takes no time"
     for status in (418, 503, 301, 404):
         assert s["marchproxy_responses_by_status_%d" % status] == 1
     assert s["marchproxy_requests_total"] == s["marchproxy_responses_total"] == 4

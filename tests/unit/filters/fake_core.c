@@ -182,6 +182,12 @@ uint64_t mp_filter_now_ns(const struct mp_filter *f)
     return fc.now_ns;
 }
 
+uint64_t mp_filter_clock_ns(const struct mp_filter *f)
+{
+    (void)f;
+    return fc.now_ns;
+}
+
 uint64_t mp_filter_start_ns(const struct mp_filter *f)
 {
     return f->stream->start_ns;
