@@ -35,6 +35,16 @@ unsigned mp_guest_field(const struct mp_guest *g, enum mp_guest_fields which, st
 /* False: no room, or the value cannot be a field's. */
 MP_MUST_USE bool mp_guest_add_field(struct mp_guest *g, enum mp_guest_fields which,
                                     struct mp_str name, struct mp_str value);
+/* The same for fields that every stock filter's configuration sets. value: needs no check, a
+ * constant or one of a configuration. */
+enum mp_guest_own {
+    MP_GUEST_X_AUTH_METHOD,
+    MP_GUEST_X_LICENSE_EDITION,
+    MP_GUEST_X_LICENSE_KEY,
+    MP_GUEST_X_MARCHPROXY_EDITION
+};
+MP_MUST_USE bool mp_guest_add_own(struct mp_guest *g, enum mp_guest_fields which,
+                                  enum mp_guest_own own, struct mp_str value);
 /* Removes all fields whose name fits. */
 void mp_guest_strip_fields(struct mp_guest *g, enum mp_guest_fields which,
                            bool (*fits)(struct mp_str name));

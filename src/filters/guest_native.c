@@ -70,6 +70,19 @@ bool mp_guest_add_field(struct mp_guest *g, enum mp_guest_fields which, struct m
                                          : mp_hdrs_add(h, name, value));
 }
 
+bool mp_guest_add_own(struct mp_guest *g, enum mp_guest_fields which, enum mp_guest_own own,
+                      struct mp_str value)
+{
+    static const uint8_t ids[] = {[MP_GUEST_X_AUTH_METHOD] = MP_HDR_X_AUTH_METHOD,
+                                  [MP_GUEST_X_LICENSE_EDITION] = MP_HDR_X_LICENSE_EDITION,
+                                  [MP_GUEST_X_LICENSE_KEY] = MP_HDR_X_LICENSE_KEY,
+                                  [MP_GUEST_X_MARCHPROXY_EDITION] = MP_HDR_X_MARCHPROXY_EDITION};
+    struct mp_hdrs *h = fields_of(g, which);
+    h->max = UINT16_MAX;
+    enum mp_hdr_id id = (enum mp_hdr_id)ids[own];
+    return !mp_is_err(mp_hdrs_add_clean(h, id, mp_hdr_id_name(id), value, 0));
+}
+
 void mp_guest_strip_fields(struct mp_guest *g, enum mp_guest_fields which,
                            bool (*fits)(struct mp_str name))
 {

@@ -199,7 +199,7 @@ static bool put_claim(struct values *v, const struct mp_json *j, struct mp_str n
 static enum mp_guest_verdict pass(const struct mp_auth *a, struct mp_guest *g, struct mp_str method,
                                   struct mp_str values)
 {
-    bool ok = mp_guest_add_field(g, MP_GUEST_REQUEST, MP_STR("x-auth-method"), method);
+    bool ok = mp_guest_add_own(g, MP_GUEST_REQUEST, MP_GUEST_X_AUTH_METHOD, method);
     for (uint32_t i = 0; values.n > 0 && ok && i < a->n_claims; i++) {
         struct mp_str value;
         if (next_value(&values, &value)) {

@@ -52,6 +52,7 @@ struct mp_license {
     struct mp_str edition, masked_key;
     struct mp_license_gate *gates; /* longest prefix first */
     uint32_t n_gates;
+    struct mp_str common; /* of all prefixes */
     struct mp_path_rule *exempt;
     uint32_t n_exempt;
     bool own_exempt; /* the list was given: what auth exempts does not count */

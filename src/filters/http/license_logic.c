@@ -87,7 +87,7 @@ static bool is_ours(struct mp_str name)
 {
     static const struct mp_str ours[] = {
         {"x-license-key", 13}, {"x-license-edition", 17}, {"x-marchproxy-edition", 20}};
-    if (name.p[0] != 'x') {
+    if (name.p[0] != 'x' || (name.n != 13 && name.n != 17 && name.n != 20)) {
         return false;
     }
     for (size_t i = 0; i < MP_COUNTOF(ours); i++) {
@@ -106,15 +106,15 @@ static bool is_ours(struct mp_str name)
 
 static bool add_fields(const struct mp_license *l, struct mp_guest *g, enum mp_guest_fields which)
 {
-    return mp_guest_add_field(g, which, MP_STR("x-license-edition"), l->edition) &&
-           mp_guest_add_field(g, which, MP_STR("x-license-key"), l->masked_key);
+    return mp_guest_add_own(g, which, MP_GUEST_X_LICENSE_EDITION, l->edition) &&
+           mp_guest_add_own(g, which, MP_GUEST_X_LICENSE_KEY, l->masked_key);
 }
 
 bool mp_license_on_response(const struct mp_license *l, struct mp_guest *g)
 {
     mp_guest_strip_fields(g, MP_GUEST_RESPONSE, is_ours);
     return add_fields(l, g, MP_GUEST_RESPONSE) &&
-           mp_guest_add_field(g, MP_GUEST_RESPONSE, MP_STR("x-marchproxy-edition"), l->edition);
+           mp_guest_add_own(g, MP_GUEST_RESPONSE, MP_GUEST_X_MARCHPROXY_EDITION, l->edition);
 }
 
 void mp_license_on_disabled(struct mp_guest *g)
@@ -156,6 +156,9 @@ static enum mp_guest_verdict too_many_proxies(struct mp_guest *g, const struct m
 
 static const struct mp_license_gate *find_gate(const struct mp_license *l, struct mp_str path)
 {
+    if (!mp_str_starts(path, l->common)) {
+        return NULL;
+    }
     for (uint32_t i = 0; i < l->n_gates; i++) {
         if (mp_str_starts(path, l->gates[i].prefix)) {
             return &l->gates[i];
@@ -290,6 +293,21 @@ static void check_gate(struct mp_guest_setup *s, size_t i, const struct mp_licen
     }
 }
 
+/* What all prefixes begin with: most requests are compared with that alone. */
+static struct mp_str common_prefix(const struct mp_license *l)
+{
+    struct mp_str all = l->n_gates > 0 ? l->gates[0].prefix : MP_STR("");
+    for (uint32_t i = 1; i < l->n_gates; i++) {
+        struct mp_str p = l->gates[i].prefix;
+        size_t n = 0;
+        while (n < MP_MIN(all.n, p.n) && all.p[n] == p.p[n]) {
+            n++;
+        }
+        all.n = n;
+    }
+    return all;
+}
+
 static void set_gates(struct mp_license *l, const struct mp_license_settings *in,
                       struct mp_guest_setup *s)
 {
@@ -322,6 +340,7 @@ static void set_gates(struct mp_license *l, const struct mp_license_settings *in
     }
     qsort(l->gates, n, sizeof(*l->gates), longest_first);
     l->n_gates = (uint32_t)n;
+    l->common = common_prefix(l);
     for (uint32_t i = 1; i < l->n_gates; i++) {
         if (mp_str_eq(l->gates[i - 1].prefix, l->gates[i].prefix)) {
             mp_guest_refuse(

@@ -156,7 +156,7 @@ static void test_set(void)
     T_OK(ok(mp_hdrs_set_copy(&h, S("x"), mp_hdr_value(&h.v[0]))));
     T_OK(is(&h.v[0], "x", "longer"));
     T_OK(ok(mp_hdrs_set_id(&h, MP_HDR_SERVER, S("s1"))));
-    T_OK(ok(mp_hdrs_add_id(&h, MP_HDR_SERVER, S("s2"))));
+    T_OK(ok(mp_hdrs_add_clean(&h, MP_HDR_SERVER, S("server"), S("s2"), 0)));
     T_OK(ok(mp_hdrs_set_id(&h, MP_HDR_SERVER, S("s3"))));
     struct mp_hdr *e = mp_hdrs_get(&h, MP_HDR_SERVER);
     T_OK(is(e, "server", "s3"));
@@ -172,6 +172,7 @@ static void test_limit_of_entries(void)
     T_OK(ok(mp_hdrs_add(&h, S("c"), S("1"))));
     T_EQ(mp_hdrs_add(&h, S("d"), S("1")).code, MP_E_LIMIT);
     T_EQ(mp_hdrs_add_id(&h, MP_HDR_VIA, S("1")).code, MP_E_LIMIT);
+    T_EQ(mp_hdrs_add_clean(&h, MP_HDR_VIA, S("via"), S("1"), 0).code, MP_E_LIMIT);
     T_EQ(mp_hdrs_add_copy(&h, S("d"), S("1")).code, MP_E_LIMIT);
     T_EQ(mp_hdrs_set_copy(&h, S("d"), S("1")).code, MP_E_LIMIT);
     T_OK(ok(mp_hdrs_set_copy(&h, S("c"), S("2")))); /* replaces */
