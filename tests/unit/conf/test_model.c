@@ -627,6 +627,12 @@ static void test_examples_are_the_same(void)
         T_EQ(a->clusters[i]->source.hash, b->clusters[i]->source.hash);
     }
     T_OK(mp_str_eq(a->listeners[0]->source.packed, b->listeners[0]->source.packed));
+    T_OK(memcmp(a->overload.triggers, b->overload.triggers, sizeof(a->overload.triggers)) == 0);
+    T_OK(memcmp(a->overload.n_triggers, b->overload.n_triggers, sizeof(a->overload.n_triggers)) ==
+         0);
+    T_EQ(a->overload.refresh_ms, b->overload.refresh_ms);
+    T_OK(memcmp(&a->watchdog_main, &b->watchdog_main, sizeof(a->watchdog_main)) == 0);
+    T_OK(memcmp(&a->watchdog_workers, &b->watchdog_workers, sizeof(a->watchdog_workers)) == 0);
     mp_conf_free(a);
     mp_conf_free(b);
 }
