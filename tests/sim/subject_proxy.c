@@ -24,6 +24,7 @@ static const char BOOTSTRAP[] =
     "static_resources:\n"
     "  listeners:\n"
     "  - name: front\n"
+    "    per_connection_buffer_limit_bytes: %u\n"
     "    address: {socket_address: {address: 0.0.0.0, port_value: 10000}}\n"
     "    filter_chains:\n"
     "    - filters:\n"
@@ -87,7 +88,9 @@ static void publish(struct proxy *p, uint32_t generation)
     struct mp_diag diag;
     mp_sb_init(&sb, 65536);
     mp_diag_init(&diag, "sim.yaml");
-    mp_sb_add_c(&sb, BOOTSTRAP);
+    /* Small ones, so that bodies stop and go in both directions. */
+    static const uint32_t buffer_limits[] = {1024, 8192, 32768, 1024 * 1024};
+    mp_sb_printf(&sb, BOOTSTRAP, buffer_limits[p->w->opts.seed % MP_COUNTOF(buffer_limits)]);
     add_cluster(&sb, 'a', false, generation);
     add_cluster(&sb, 'b', false, 0);
     add_cluster(&sb, 'c', true, generation / 2);
