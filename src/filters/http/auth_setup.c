@@ -35,6 +35,22 @@ static void free_keys(void *arg)
     mp_crypto_wipe(a->jwt.keys, MP_JWT_KEYS_MAX * sizeof(*a->jwt.keys));
 }
 
+/* "${NAME}": in an Envoy bootstrap that is a text like any other, and one that is easy to guess. */
+static bool is_variable(struct mp_str s)
+{
+    if (s.n < 4 || !mp_str_starts(s, MP_STR("${")) || s.p[s.n - 1] != '}') {
+        return false;
+    }
+    for (size_t i = 2; i + 1 < s.n; i++) {
+        char c = s.p[i];
+        if (c != '_' && !(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') &&
+            !(c >= '0' && c <= '9')) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void add_secret(struct setup *b, const char *field, struct mp_str secret, int64_t until_s)
 {
     enum mp_crypto_hash hash = mp_jwt_hash(b->a->jwt.alg);
@@ -42,6 +58,11 @@ static void add_secret(struct setup *b, const char *field, struct mp_str secret,
         /* Whoever has the public key, and that is everybody, could sign with it. */
         mp_guest_refuse(b->s, field, "use jwt_public_key, and set jwt_algorithm to RS256 or ES256",
                         "the text of a key or certificate is no secret");
+        return;
+    }
+    if (is_variable(secret)) {
+        mp_guest_refuse(b->s, field, "variables are replaced in simple files only",
+                        "the secret is the name of a variable");
         return;
     }
     struct mp_jwt_key *k = &b->a->jwt.keys[b->a->jwt.n_keys++];
