@@ -407,6 +407,8 @@ static pb_bootstrap *make_bootstrap(struct mp_march *m)
         MP_MARCH_NEW(m, envoy__config__bootstrap__v3__bootstrap__static_resources);
     pb_any *manager = mp_march_manager(m);
     boot->node = MP_MARCH_NEW(m, envoy__config__core__v3__node);
+    m->b->conf->user = mp_build_str(m->b, f->user);
+    m->b->conf->group = mp_build_str(m->b, f->group);
     boot->node->id = f->node_id[0] ? f->node_id : (char *)"marchproxy-node";
     boot->node->cluster = (char *)"marchproxy-cluster";
     boot->admin = mp_march_admin(m);

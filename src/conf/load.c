@@ -106,10 +106,12 @@ static void translate(struct mp_conf_build *b, struct mp_yaml *y, struct mp_conf
     enum form form = form_of(y->root);
     switch (form) {
     case FORM_ENVOY:
+        mp_conf_find_names(y->root, b->opts->names);
         from_envoy(b, y);
         break;
     case FORM_MARCH:
         if (!mp_is_err(mp_yaml_expand(y, b->opts->getenv, b->diag))) {
+            mp_conf_find_names(y->root, b->opts->names);
             mp_build_from_march(b, y, places);
         }
         break;

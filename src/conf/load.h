@@ -6,12 +6,14 @@
 #include <stdbool.h>
 #include "base/diag.h"
 #include "conf/model.h"
+#include "conf/named.h"
 #include "conf/registry.h"
 
 struct mp_conf_load_opts {
     const struct mp_conf_registry *registry;
     bool allow_unsupported; /* what we do not act on is a warning instead of an error */
     const char *(*getenv)(const char *name); /* for ${VAR} in march.yaml; NULL: none */
+    const struct mp_conf_names *names;       /* told of the files that are named; NULL: nobody */
 };
 
 /* text: the file's content. The form is recognised: an Envoy bootstrap has static_resources,

@@ -393,6 +393,7 @@ struct mp_conf {
     struct mp_arena arena;
     struct mp_conf_source source; /* the bootstrap */
     struct mp_str file;
+    struct mp_str user, group; /* of the process; empty: as it is */
     struct mp_str node_id, node_cluster;
     struct mp_str locality_region, locality_zone, locality_sub_zone;
     struct mp_conf_admin admin;

@@ -15,14 +15,21 @@ static int open_retry(const char *path, int flags, mode_t mode)
     return fd < 0 ? -errno : fd;
 }
 
+static bool is_refused(int r)
+{
+    return (r == -EACCES || r == -EPERM) && mp_open_has_broker();
+}
+
 int mp_open_read(const char *path)
 {
-    return open_retry(path, O_RDONLY, 0);
+    int r = open_retry(path, O_RDONLY, 0);
+    return is_refused(r) ? mp_broker_open(path, false) : r;
 }
 
 int mp_open_append(const char *path)
 {
-    return open_retry(path, O_WRONLY | O_APPEND | O_CREAT, 0640);
+    int r = open_retry(path, O_WRONLY | O_APPEND | O_CREAT, 0640);
+    return is_refused(r) ? mp_broker_open(path, true) : r;
 }
 
 /* Reads to the end of file or until max + 1 bytes are there. The size that fstat tells is a first

@@ -4,7 +4,9 @@
  * calls may block.
  */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
+#include <sys/socket.h>
 #include "base/err.h"
 #include "base/str.h"
 
@@ -17,3 +19,19 @@ MP_MUST_USE mp_err mp_read_file(const char *path, size_t max, struct mp_str *ret
 /* A second descriptor for the same open file (close-on-exec), or a negative errno. Real files and
  * sockets only. */
 int mp_fd_dup(int fd);
+
+/* ---- the broker (proxy/broker.c): what the kernel refuses us, it may do for us ---- */
+
+/* Before there are threads. Without it, what the kernel refuses is refused. */
+void mp_open_set_broker(int fd);
+bool mp_open_has_broker(void);
+/* A descriptor or a negative errno. mp_open_read and mp_open_append call it themselves. */
+int mp_broker_open(const char *path, bool append);
+/* Binds our socket with the broker's rights: for ports below 1024. */
+int mp_broker_bind(int fd, const struct sockaddr *addr, size_t n);
+/* Paths that match, sorted, each ending with NUL, n bytes in all; free() them. */
+int mp_broker_glob(const char *pattern, char **ret_paths, size_t *ret_n);
+/* Has the broker read the configuration file: before we do. */
+void mp_broker_refresh(void);
+/* The configuration that was read last is live. */
+void mp_broker_commit(void);

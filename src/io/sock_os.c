@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "io/open.h"
 #include "io/sock.h"
 
 #define BACKLOG_DEFAULT      4096
@@ -215,6 +216,9 @@ int mp_sock_listen(struct mp_loop *l, const struct mp_addr *addr, const struct m
         }
         if (r == 0 && bind(fd, &k.any, n) < 0) {
             r = -errno;
+        }
+        if (r == -EACCES && mp_open_has_broker()) {
+            r = mp_broker_bind(fd, &k.any, n);
         }
         if (r == 0) {
             r = own_options(fd, opts, 1);

@@ -13,6 +13,13 @@
 
 mp_err mp_config_load(const struct mp_options *o, struct mp_diag *diag, struct mp_conf **ret)
 {
+    mp_broker_refresh();
+    return mp_config_load_named(o, NULL, diag, ret);
+}
+
+mp_err mp_config_load_named(const struct mp_options *o, const struct mp_conf_names *names,
+                            struct mp_diag *diag, struct mp_conf **ret)
+{
     struct mp_str text;
     int err = 0;
     mp_err e = mp_read_file(o->config, CONFIG_BYTES_MAX, &text, &err);
@@ -24,7 +31,8 @@ mp_err mp_config_load(const struct mp_options *o, struct mp_diag *diag, struct m
     }
     const struct mp_conf_load_opts lo = {.registry = &mp_filters_registry,
                                          .allow_unsupported = o->allow_unsupported,
-                                         .getenv = (const char *(*)(const char *))getenv};
+                                         .getenv = (const char *(*)(const char *))getenv,
+                                         .names = names};
     e = mp_conf_load_text(text, o->config, &lo, diag, ret);
     char *own = (char *)(uintptr_t)text.p;
     explicit_bzero(own, text.n); /* secrets of filters may stand in it */

@@ -17,11 +17,13 @@
 #include "core/overload.h"
 #include "filters/registry.h"
 #include "io/entropy.h"
+#include "io/open.h"
 #include "io/proc.h"
 #include "io/signal.h"
 #include "io/thread.h"
 #include "proxy/config.h"
 #include "proxy/options.h"
+#include "proxy/privs.h"
 #include "proxy/reload.h"
 #include "proxy/watch.h"
 
@@ -179,6 +181,7 @@ static uint64_t raise_fd_limit(void)
 static void on_published(void *arg, uint64_t generation)
 {
     struct program *p = arg;
+    mp_broker_commit();
     mp_reload_published(p->reload, generation);
     mp_log(MP_LOG_INFO, "configuration is live", kv_u64("generation", generation),
            kv_u64("listeners", p->engine->snap->n_listeners),
@@ -330,6 +333,18 @@ int main(int argc, char **argv)
         p.opts.concurrency = 1;
     }
     int rc = 1;
+    struct mp_privs privs;
+    mp_err err = mp_privs_resolve(&p.opts, conf, &diag, &privs);
+    if (!mp_is_err(err) && !p.opts.validate) {
+        err = mp_privs_enter(&privs, &p.opts);
+    }
+    if (mp_is_err(err)) {
+        print_diag(&diag);
+        mp_conf_free(conf);
+        mp_diag_fini(&diag);
+        mp_watch_close(&p.watch);
+        return 1;
+    }
     if (!make_loops(&p)) {
         fprintf(stderr, "marchproxy: cannot create an event loop: %s\n", strerror(errno));
         mp_conf_free(conf);

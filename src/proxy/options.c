@@ -24,6 +24,13 @@ static const char help[] =
     "$LOGLEVEL, info)\n"
     "      --log-format FORMAT  text or json (default: text)\n"
     "      --drain-time-s N     seconds that open requests are given on SIGTERM (default: 30)\n"
+    "      --user USER          what root becomes after the start: name or number (default: user: "
+    "of "
+    "the file)\n"
+    "      --group GROUP        its group (default: group: of the file, the user's own)\n"
+    "      --sandbox WHEN       auto, on or off: Landlock, seccomp and a broker (default: auto, "
+    "with "
+    "a user)\n"
     "  -V, --version            print the version\n"
     "  -h, --help               print this text\n"
     "\n"
@@ -31,7 +38,17 @@ static const char help[] =
     "configuration,\n"
     "SIGUSR1 reopens log files.\n";
 
-enum { OPT_MODE = 256, OPT_CONCURRENCY, OPT_ALLOW, OPT_LOG_FORMAT, OPT_DRAIN, OPT_WATCH };
+enum {
+    OPT_MODE = 256,
+    OPT_CONCURRENCY,
+    OPT_ALLOW,
+    OPT_LOG_FORMAT,
+    OPT_DRAIN,
+    OPT_WATCH,
+    OPT_USER,
+    OPT_GROUP,
+    OPT_SANDBOX
+};
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},
@@ -43,6 +60,9 @@ static const struct option long_options[] = {
     {"log-format", required_argument, NULL, OPT_LOG_FORMAT},
     {"drain-time-s", required_argument, NULL, OPT_DRAIN},
     {"watch", no_argument, NULL, OPT_WATCH},
+    {"user", required_argument, NULL, OPT_USER},
+    {"group", required_argument, NULL, OPT_GROUP},
+    {"sandbox", required_argument, NULL, OPT_SANDBOX},
     {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -66,6 +86,20 @@ static bool word(const char *name, const char *text, const char *a, const char *
         return true;
     }
     fprintf(stderr, "marchproxy: --%s %s: must be %s or %s\n", name, text, a, b);
+    return false;
+}
+
+static bool sandbox(const char *text, enum mp_sandbox *ret)
+{
+    static const char *const words[] = {
+        [MP_SANDBOX_AUTO] = "auto", [MP_SANDBOX_ON] = "on", [MP_SANDBOX_OFF] = "off"};
+    for (size_t i = 0; i < MP_COUNTOF(words); i++) {
+        if (strcmp(text, words[i]) == 0) {
+            *ret = (enum mp_sandbox)i;
+            return true;
+        }
+    }
+    fprintf(stderr, "marchproxy: --sandbox %s: must be auto, on or off\n", text);
     return false;
 }
 
@@ -98,6 +132,14 @@ static bool take(int opt, const char *given, struct mp_options *o)
         return number("concurrency", optarg, 1, WORKERS_MAX, &o->concurrency);
     case OPT_DRAIN:
         return number("drain-time-s", optarg, 0, DRAIN_S_MAX, &o->drain_time_s);
+    case OPT_USER:
+        o->user = optarg;
+        return true;
+    case OPT_GROUP:
+        o->group = optarg;
+        return true;
+    case OPT_SANDBOX:
+        return sandbox(optarg, &o->sandbox);
     case ':':
         fprintf(stderr, "marchproxy: option '%s' needs an argument\nTry 'marchproxy --help'.\n",
                 given);
