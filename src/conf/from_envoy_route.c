@@ -91,6 +91,7 @@ static void build_match(struct mp_conf_build *b, const pb_match *m, struct mp_co
                                  "case_sensitive does not go with safe_regex");
         }
     }
+    ret->grpc_only = m->grpc != NULL;
     build_fraction(b, m->runtime_fraction, ret);
     if (!mp_is_err(mp_conf_header_matches(m->headers, m->n_headers, &w, "headers", b->arena,
                                           &ret->headers))) {
@@ -207,6 +208,36 @@ static void build_rewrite(struct mp_conf_build *b, const pb_action *m, struct mp
     }
 }
 
+static void build_durations(struct mp_conf_build *b, const pb_action *m, struct mp_conf_route *ret)
+{
+    ret->limits_grpc = m->max_grpc_timeout != NULL;
+    ret->max_stream_duration_ms = ret->grpc_timeout_header_max_ms = UINT64_MAX;
+    mp_build_ms(b, "max_grpc_timeout", m->max_grpc_timeout, &ret->max_grpc_timeout_ms);
+    mp_build_ms(b, "grpc_timeout_offset", m->grpc_timeout_offset, &ret->grpc_timeout_offset_ms);
+    if (m->grpc_timeout_offset && !m->max_grpc_timeout) {
+        (void)mp_build_error(b, "grpc_timeout_offset", "set max_grpc_timeout: 0s",
+                             "without max_grpc_timeout the client's deadline is not looked at");
+    }
+    if (!m->max_stream_duration) {
+        return;
+    }
+    size_t mark = mp_build_enter(b, "max_stream_duration");
+    ret->limits_duration = true;
+    mp_build_ms(b, "max_stream_duration", m->max_stream_duration->max_stream_duration,
+                &ret->max_stream_duration_ms);
+    mp_build_ms(b, "grpc_timeout_header_max", m->max_stream_duration->grpc_timeout_header_max,
+                &ret->grpc_timeout_header_max_ms);
+    mp_build_ms(b, "grpc_timeout_header_offset", m->max_stream_duration->grpc_timeout_header_offset,
+                &ret->grpc_timeout_header_offset_ms);
+    if (m->max_stream_duration->grpc_timeout_header_offset &&
+        !m->max_stream_duration->grpc_timeout_header_max) {
+        (void)mp_build_error(b, "grpc_timeout_header_offset", "set grpc_timeout_header_max: 0s",
+                             "without grpc_timeout_header_max the client's deadline is not looked "
+                             "at");
+    }
+    mp_build_leave(b, mark);
+}
+
 static void build_forward(struct mp_conf_build *b, const pb_action *m,
                           const struct mp_conf_http *http, struct mp_conf_route *ret)
 {
@@ -214,6 +245,7 @@ static void build_forward(struct mp_conf_build *b, const pb_action *m,
     ret->idle_timeout_ms = UINT64_MAX;
     mp_build_ms(b, "timeout", m->timeout, &ret->timeout_ms);
     mp_build_ms(b, "idle_timeout", m->idle_timeout, &ret->idle_timeout_ms);
+    build_durations(b, m, ret);
     build_rewrite(b, m, ret);
     mp_build_route_upgrades(b, m, http, ret);
     switch (m->cluster_specifier_case) {

@@ -141,6 +141,7 @@ struct mp_conf_route {
     enum mp_conf_path_match path_kind;
     struct mp_str path;
     bool ignore_case; /* of the path */
+    bool grpc_only;
     struct mp_conf_header_match *headers, *queries;
     uint32_t n_headers, n_queries;
     uint32_t runtime_fraction_millionths; /* 1000000: always */
@@ -150,8 +151,16 @@ struct mp_conf_route {
     struct mp_str cluster;
     struct mp_conf_weighted *weighted;
     uint32_t n_weighted, weight_total;
-    uint64_t timeout_ms;              /* whole response; default 15000; 0: none */
-    uint64_t idle_timeout_ms;         /* stream idle; UINT64_MAX: the manager's */
+    uint64_t timeout_ms;      /* whole response; default 15000; 0: none */
+    uint64_t idle_timeout_ms; /* stream idle; UINT64_MAX: the manager's */
+    /* The deadline of gRPC clients (grpc-timeout) counts instead of timeout_ms; 0: as it is, or
+     * none. */
+    bool limits_grpc;
+    uint64_t max_grpc_timeout_ms, grpc_timeout_offset_ms;
+    /* max_stream_duration of this route. UINT64_MAX: not given; 0: none, whatever the manager says,
+     * or the client's deadline as it is. */
+    bool limits_duration;
+    uint64_t max_stream_duration_ms, grpc_timeout_header_max_ms, grpc_timeout_header_offset_ms;
     struct mp_conf_upgrade *upgrades; /* those named here; for others the manager's count */
     uint32_t n_upgrades;
     struct mp_str prefix_rewrite; /* empty: none */

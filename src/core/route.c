@@ -5,6 +5,7 @@
 #include "codec/uri.h"
 #include "core/civil.h"
 #include "core/filter.h"
+#include "core/grpc.h"
 #include "core/route_int.h"
 
 struct mp_str mp_route_vhost_name(const struct mp_route *r)
@@ -133,6 +134,9 @@ static bool in_fraction(const struct route_entry *e, uint64_t random)
 static bool consider(struct search *s, const struct route_entry *e)
 {
     if (!in_fraction(e, s->random)) {
+        return false;
+    }
+    if (MP_UNLIKELY(e->r.conf->grpc_only) && !mp_grpc_is_request(s->q.head)) {
         return false;
     }
     enum mp_regex_result r = mp_route_conditions_hold(e, &s->q);

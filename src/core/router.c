@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "core/chain.h"
 #include "core/cluster.h"
+#include "core/grpc.h"
 #include "core/header_ops.h"
 #include "core/route.h"
 #include "core/snapshot.h"
@@ -19,6 +20,8 @@ struct router {
     struct mp_cluster_local *cluster;
     bool active;  /* up is under way */
     bool blocked; /* the request body waits for the upstream */
+    bool grpc;    /* grpc_ms takes the place of the route's timeout, from the head on */
+    uint64_t grpc_ms;
 };
 
 static struct router *router_of(struct mp_filter *f)
@@ -80,6 +83,12 @@ static bool envoy_headers(const struct mp_filter *f)
     return !c->suppress_envoy_headers;
 }
 
+static uint64_t timeout_of(struct mp_filter *f)
+{
+    const struct router *r = router_of(f);
+    return MP_UNLIKELY(r->grpc) ? r->grpc_ms : f->stream->route->conf->timeout_ms;
+}
+
 /* Header work of the route and the path as the upstream will see it. */
 static mp_err prepare(struct mp_filter *f, const struct mp_route *route,
                       const struct mp_route_target *target, struct mp_str *ret_path,
@@ -107,9 +116,9 @@ static mp_err prepare(struct mp_filter *f, const struct mp_route *route,
         if (ret_path->p != s->req.path.p) {
             MP_TRY(mp_hdrs_set_id(&s->req.hdrs, MP_HDR_X_ENVOY_ORIGINAL_PATH, s->req.path));
         }
-        if (route->conf->timeout_ms > 0) {
-            MP_TRY(set_number(s, &s->req.hdrs, MP_HDR_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS,
-                              route->conf->timeout_ms));
+        uint64_t ms = timeout_of(f);
+        if (ms > 0) {
+            MP_TRY(set_number(s, &s->req.hdrs, MP_HDR_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS, ms));
         }
     }
     const struct mp_hdr *host = mp_hdrs_get(&s->req.hdrs, MP_HDR_HOST);
@@ -123,9 +132,9 @@ static const struct mp_upreq_ops up_ops;
 
 static void start_route_timeout(struct mp_filter *f)
 {
-    const struct mp_route *route = f->stream->route;
-    if (route->conf->timeout_ms > 0) {
-        mp_filter_set_deadline(f, route->conf->timeout_ms);
+    uint64_t ms = timeout_of(f);
+    if (ms > 0) {
+        mp_filter_set_deadline(f, ms);
     }
 }
 
@@ -168,6 +177,9 @@ static enum mp_verdict on_request_headers(struct mp_filter *f, struct mp_req_hea
         mp_stat_inc(s->stats, MP_ST_HTTP_NO_CLUSTER);
         return fail(f, 503, MP_STR(""), MP_FLAG_NO_CLUSTER, "cluster_not_found");
     }
+    if (MP_UNLIKELY(route->conf->limits_grpc)) {
+        r->grpc = mp_grpc_route_timeout(s, route->conf, &r->grpc_ms);
+    }
     struct mp_str path, authority;
     if (mp_is_err(prepare(f, route, target, &path, &authority))) {
         return fail(f, 431, MP_STR(""), 0, "request_headers_too_large");
@@ -180,7 +192,7 @@ static enum mp_verdict on_request_headers(struct mp_filter *f, struct mp_req_hea
     }
     r->active = true;
     mp_upreq_start(&r->up, s->cw, r->cluster, &up_ops, h, path, authority, end);
-    if ((end || h->upgrade.n > 0) && !s->ended) {
+    if ((end || h->upgrade.n > 0 || r->grpc) && !s->ended) {
         start_route_timeout(f);
     }
     return MP_VERDICT_CONTINUE;
@@ -217,7 +229,9 @@ static enum mp_verdict on_request_trailers(struct mp_filter *f, struct mp_hdrs *
     struct router *r = router_of(f);
     if (r->active) {
         mp_upreq_trailers(&r->up, t);
-        start_route_timeout(f);
+        if (f->stream->route_deadline == 0) {
+            start_route_timeout(f);
+        }
     }
     return MP_VERDICT_CONTINUE;
 }
@@ -376,6 +390,9 @@ static void on_deadline(struct mp_filter *f)
     struct router *r = router_of(f);
     if (r->cluster != NULL) {
         mp_stat_inc(mp_cluster_stats(r->cluster), MP_ST_CLUSTER_RQ_TIMEOUT);
+    }
+    if (r->grpc) {
+        f->stream->grpc_reply = MP_GRPC_DEADLINE_EXCEEDED + 1; /* as the client sees it */
     }
     mp_filter_fail(f, 504, MP_FLAG_UPSTREAM_TIMEOUT, MP_STR("upstream request timeout"),
                    "response_timeout");

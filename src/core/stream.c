@@ -13,6 +13,7 @@
 #include "core/conn.h"
 #include "core/engine.h"
 #include "core/forwarded.h"
+#include "core/grpc.h"
 #include "core/header_ops.h"
 #include "core/listener.h"
 #include "core/overload.h"
@@ -165,6 +166,7 @@ static void on_timer(struct mp_timer *t)
     if (!s->ended && due(s->duration_deadline, now)) {
         s->duration_deadline = 0;
         mp_stat_inc(s->stats, MP_ST_HTTP_RQ_MAX_DURATION);
+        s->grpc_reply = MP_GRPC_DEADLINE_EXCEEDED + 1;
         mp_stream_local_reply(s, s->req_end ? 504 : 408, NULL,
                               MP_STR("downstream duration timeout"), MP_FLAG_DURATION_TIMEOUT,
                               "max_duration_timeout");
@@ -257,6 +259,11 @@ void mp_stream_on_headers(struct mp_stream *s, bool end)
         mp_stat_inc(s->stats, MP_ST_HTTP_RQ_OVERLOAD);
         mp_stream_abort(s, MP_FLAG_OVERLOAD, "overload");
         return;
+    }
+    if (MP_UNLIKELY(s->route != NULL && s->route->conf->limits_duration)) {
+        uint64_t ms = mp_grpc_stream_duration(s);
+        s->duration_deadline = ms > 0 ? now + ms : 0;
+        mp_stream_arm(s);
     }
     if (hc->body_bytes_max > 0 && s->req.has_content_length &&
         s->req.content_length > hc->body_bytes_max) {
@@ -489,6 +496,13 @@ void mp_stream_local_reply(struct mp_stream *s, unsigned status,
     if (h == NULL || !build_reply(s, h, status, headers, body)) {
         mp_stream_abort(s, flags, details);
         return;
+    }
+    if (MP_UNLIKELY(status >= 400 && mp_grpc_is_request(&s->req))) {
+        if (!mp_grpc_reply_head(s, h, body)) {
+            mp_stream_abort(s, flags, details);
+            return;
+        }
+        body = MP_STR("");
     }
     s->local_reply = true;
     s->upgraded = false; /* a filter has replaced the head that would have opened the tunnel */

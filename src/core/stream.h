@@ -61,9 +61,10 @@ struct mp_stream {
     bool resp_head_seen; /* final head has entered the chain */
     bool resp_end_seen;
     bool local_reply;
-    bool upgraded;    /* the response opens a tunnel (core/upgrade.h) */
-    bool tunnel_open; /* and it has been sent */
-    bool ended;       /* mp_stream_end has run; callbacks ignore the stream */
+    bool upgraded;      /* the response opens a tunnel (core/upgrade.h) */
+    bool tunnel_open;   /* and it has been sent */
+    uint8_t grpc_reply; /* status + 1 of a local reply to a gRPC request; 0: by its HTTP status */
+    bool ended;         /* mp_stream_end has run; callbacks ignore the stream */
     bool in_request_chain, in_response_chain;
     bool reset;
     bool req_unwanted; /* the terminal filter's output is full */

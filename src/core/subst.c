@@ -4,6 +4,7 @@
 #include "codec/hdr.h"
 #include "core/civil.h"
 #include "core/conn.h"
+#include "core/grpc.h"
 #include "core/route.h"
 #include "core/stream.h"
 #include "core/subst_int.h"
@@ -151,6 +152,19 @@ static bool put_connection(struct subst_out *o, const struct mp_conn *c, uint8_t
     }
 }
 
+static bool put_grpc_status(struct subst_out *o, const struct mp_stream *s, uint8_t style)
+{
+    int status = mp_grpc_status(s);
+    struct mp_str name = style == SUBST_CAMEL   ? mp_grpc_status_camel(status)
+                         : style == SUBST_SNAKE ? mp_grpc_status_name(status)
+                                                : MP_STR("");
+    if (status < 0 || put_text(o, name)) {
+        return status >= 0;
+    }
+    put_u64(o, (uint64_t)status);
+    return true;
+}
+
 static bool put_op(struct subst_out *o, const struct subst_op *op, const struct mp_stream *s)
 {
     switch (op->kind) {
@@ -189,6 +203,10 @@ static bool put_op(struct subst_out *o, const struct subst_op *op, const struct 
         return put_ms(o, s->start_ns, s->upstream_first_ns);
     case SUBST_RESPONSE_TX_DURATION:
         return put_ms(o, s->upstream_first_ns, s->end_ns);
+    case SUBST_GRPC_STATUS:
+        return put_grpc_status(o, s, op->style);
+    case SUBST_GRPC_STATUS_NUMBER:
+        return put_grpc_status(o, s, SUBST_NUMBER);
     case SUBST_UPSTREAM_HOST:
         return put_text(o, s->upstream_host);
     case SUBST_UPSTREAM_CLUSTER:

@@ -9,7 +9,7 @@
 
 #define FORMAT_MAX (64 * 1024)
 
-enum argument { ARGUMENT_NONE, ARGUMENT_HEADER, ARGUMENT_TIME };
+enum argument { ARGUMENT_NONE, ARGUMENT_HEADER, ARGUMENT_TIME, ARGUMENT_STYLE };
 
 static const struct operator_def {
     struct mp_str name;
@@ -118,6 +118,22 @@ static mp_err header_argument(struct compiler *c, struct subst_op *op, struct mp
     return MP_OK;
 }
 
+static mp_err style_argument(struct compiler *c, struct subst_op *op, struct mp_str argument)
+{
+    static const struct mp_str names[] = {[SUBST_CAMEL] = {"CAMEL_STRING", 12},
+                                          [SUBST_SNAKE] = {"SNAKE_STRING", 12},
+                                          [SUBST_NUMBER] = {"NUMBER", 6}};
+    for (size_t i = 0; i < MP_COUNTOF(names); i++) {
+        if (mp_str_eq(names[i], argument)) {
+            op->style = (uint8_t)i;
+            return MP_OK;
+        }
+    }
+    return fail(c, MP_E_SYNTAX,
+                mp_arena_printf(c->arena, "\"%.*s\" is not CAMEL_STRING, SNAKE_STRING or NUMBER",
+                                MP_STR_ARG(argument)));
+}
+
 static mp_err host_name(struct compiler *c, struct subst_op *op)
 {
     char name[256];
@@ -162,7 +178,7 @@ static mp_err read_argument(struct compiler *c, struct subst_op *op)
                             mp_arena_printf(c->arena, "%%%s%% has no argument", def->name.p));
     }
     if (!open) {
-        return def->argument == ARGUMENT_TIME
+        return def->argument == ARGUMENT_TIME || def->argument == ARGUMENT_STYLE
                    ? MP_OK
                    : fail(c, MP_E_SYNTAX,
                           mp_arena_printf(c->arena, "%%%s%% needs an argument in parentheses",
@@ -176,6 +192,9 @@ static mp_err read_argument(struct compiler *c, struct subst_op *op)
     }
     if (def->argument == ARGUMENT_HEADER) {
         return header_argument(c, op, argument);
+    }
+    if (def->argument == ARGUMENT_STYLE) {
+        return style_argument(c, op, argument);
     }
     if (argument.n == 0) {
         return MP_OK; /* the default format */

@@ -36,8 +36,11 @@ struct subst_time {
     struct mp_str text;
 };
 
+enum subst_style { SUBST_CAMEL, SUBST_SNAKE, SUBST_NUMBER };
+
 struct subst_op {
-    uint8_t kind; /* enum subst_kind */
+    uint8_t kind;  /* enum subst_kind */
+    uint8_t style; /* enum subst_style of a gRPC status */
     uint32_t n_times;
     size_t length_max;  /* of a header's value */
     struct mp_str text; /* literals */
