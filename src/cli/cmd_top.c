@@ -97,11 +97,16 @@ static double quantile(const struct reading *r, struct mp_str object, const char
         return NAN;
     }
     char text[64];
-    double interval = NAN, total = NAN;
     snprintf(text, sizeof(text), MP_STR_FMT,
              MP_STR_ARG(
                  mp_str(l->value.p + at + strlen(which), l->value.n - (size_t)at - strlen(which))));
-    if (sscanf(text, "%lf,%lf", &interval, &total) != 2) {
+    char *comma, *end;
+    double interval = strtod(text, &comma);
+    if (comma == text || *comma != ',') {
+        return NAN;
+    }
+    double total = strtod(comma + 1, &end);
+    if (end == comma + 1) {
         return NAN;
     }
     return isnan(interval) ? total : interval;
@@ -242,7 +247,7 @@ static void print_text(const struct reading *old, const struct reading *now)
     mp_cli_short_number(memory, isnan(mem) ? 0 : mem);
     mp_cli_short_number(connections, isnan(cx) ? 0 : cx);
     printf("%s, up %.0f s, %s connections, %s bytes in pools; rates over %.1f s\n",
-           state >= 0 && state < MP_COUNTOF(states) ? states[(int)state] : "unknown",
+           state >= 0 && (size_t)state < MP_COUNTOF(states) ? states[(size_t)state] : "unknown",
            number(now, server, "uptime"), connections, memory, now->at_s - old->at_s);
     for (size_t i = 0; i < MP_COUNTOF(views); i++) {
         (void)print_view(&views[i], old, now);

@@ -24,12 +24,11 @@ static char *read_text(const char *path)
 uint64_t mp_proc_resident_bytes(void)
 {
     char *text = read_text("/proc/self/statm");
-    unsigned long long resident = 0;
-    if (text == NULL || sscanf(text, "%*u %llu", &resident) != 1) {
-        resident = 0;
-    }
+    /* Pages: all, then those in memory. */
+    const char *second = text != NULL ? strchr(text, ' ') : NULL;
+    uint64_t resident = second != NULL ? strtoull(second, NULL, 10) : 0;
     free(text);
-    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static uint64_t machine_memory(void)
@@ -42,10 +41,11 @@ static uint64_t machine_memory(void)
 static uint64_t limit_in(const char *path)
 {
     char *text = read_text(path);
-    unsigned long long v;
-    bool found = text != NULL && sscanf(text, "%llu", &v) == 1;
+    char *end = text;
+    uint64_t v = text != NULL ? strtoull(text, &end, 10) : 0; /* "max": no digits */
+    bool found = end != text;
     free(text);
-    return found ? (uint64_t)v : UINT64_MAX;
+    return found ? v : UINT64_MAX;
 }
 
 /* A group is also bound by those above it. path: as in /proc/self/cgroup; is shortened. */
