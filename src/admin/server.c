@@ -53,6 +53,7 @@ void mp_admin_refresh(struct mp_engine *e)
     mp_stat_set(st, MP_ST_SERVER_TOTAL_CONNECTIONS,
                 __atomic_load_n(&e->connections, __ATOMIC_RELAXED));
     mp_stat_set(st, MP_ST_SERVER_BUGS, mp_bug_count());
+    mp_stat_set(st, MP_ST_SERVER_LOG_LOST, mp_log_lost());
     struct mp_conf_parts parts = mp_conf_parts_alive();
     mp_stat_set(st, MP_ST_SERVER_CONFIG_PARTS, parts.n);
     mp_stat_set(st, MP_ST_SERVER_CONFIG_BYTES, parts.bytes);

@@ -11,8 +11,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,6 +48,9 @@ static bool use_json;
 static uint64_t (*clock_fn)(void);
 static struct sink *sink_now;
 static struct sink *sinks;
+static int out_fd = STDERR_FILENO;
+static int out_kind = MP_LOG_TO_SHARED;
+static uint64_t lost_all, lost_untold;
 
 static const char *const level_names[] = {
     [MP_LOG_TRACE] = "trace",     [MP_LOG_DEBUG] = "debug", [MP_LOG_INFO] = "info",
@@ -307,29 +312,67 @@ static bool site_admits(struct mp_log_site *site, uint64_t now_ns, uint64_t *ret
     }
 }
 
-static void write_stderr(const char *line, size_t n)
+/* One try. A pipe that has room takes a whole line (PIPE_BUF), and poll says whether it has. */
+static ssize_t write_some(int fd, enum mp_log_output kind, const char *p, size_t n)
 {
+    if (kind == MP_LOG_TO_SOCKET) {
+        return send(fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+    struct pollfd room = {.fd = fd, .events = POLLOUT};
+    if (kind == MP_LOG_TO_SHARED && poll(&room, 1, 0) == 0) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return write(fd, p, n);
+}
+
+/* False: nobody took it. Whoever logs never waits for who reads. */
+static bool write_out(const char *line, size_t n)
+{
+    int fd = __atomic_load_n(&out_fd, __ATOMIC_RELAXED);
+    enum mp_log_output kind = (enum mp_log_output)__atomic_load_n(&out_kind, __ATOMIC_RELAXED);
     while (n > 0) {
-        ssize_t done = write(STDERR_FILENO, line, n);
+        ssize_t done = write_some(fd, kind, line, n);
         if (done < 0 && errno == EINTR) {
             continue;
         }
         if (done <= 0) {
-            return; /* nobody to tell */
+            return false;
         }
         line += done;
         n -= (size_t)done;
     }
+    return true;
 }
 
-static void give_to_sink(const char *line, size_t n)
+void mp_log_set_output(int fd, enum mp_log_output kind)
+{
+    __atomic_store_n(&out_kind, (int)kind, __ATOMIC_RELAXED);
+    __atomic_store_n(&out_fd, fd, __ATOMIC_RELAXED);
+}
+
+uint64_t mp_log_lost(void)
+{
+    return __atomic_load_n(&lost_all, __ATOMIC_RELAXED);
+}
+
+int mp_log_output_fd(void)
+{
+    return __atomic_load_n(&out_fd, __ATOMIC_RELAXED);
+}
+
+/* lost_before: lines that this one tells of. */
+static void give_to_sink(const char *line, size_t n, uint64_t lost_before)
 {
     const struct sink *s = __atomic_load_n(&sink_now, __ATOMIC_ACQUIRE);
     if (s) {
         s->fn(s->arg, line, n);
         return;
     }
-    write_stderr(line, n);
+    if (!write_out(line, n)) {
+        __atomic_fetch_add(&lost_untold, lost_before + 1, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&lost_all, 1, __ATOMIC_RELAXED);
+    }
 }
 
 static void start_line(struct line *l, uint64_t now_ns, enum mp_log_level level, const char *event)
@@ -389,6 +432,11 @@ void mp_log_emit(struct mp_log_site *site, enum mp_log_level level, const char *
     if (suppressed > 0) {
         add_field(&l, &kv_u64("suppressed", suppressed));
     }
+    uint64_t lost = __atomic_load_n(&lost_untold, __ATOMIC_RELAXED);
+    if (MP_UNLIKELY(lost > 0)) {
+        lost = __atomic_exchange_n(&lost_untold, 0, __ATOMIC_RELAXED);
+        add_field(&l, &kv_u64("lines_lost", lost));
+    }
     if (level <= MP_LOG_DEBUG) {
         add_field(&l, &kv_str("file", short_file(file)));
         add_field(&l, &kv_i64("line", line));
@@ -398,5 +446,5 @@ void mp_log_emit(struct mp_log_site *site, enum mp_log_level level, const char *
     }
     end_line(&l);
     MP_ASSERT(l.n <= sizeof(l.p));
-    give_to_sink(l.p, l.n);
+    give_to_sink(l.p, l.n, lost);
 }

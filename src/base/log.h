@@ -69,5 +69,15 @@ void mp_log_set_json(bool json);
 /* line ends with a newline. The sink must be callable from any thread. NULL restores the default.
  * Set by one thread. */
 void mp_log_set_sink(void (*sink)(void *arg, const char *line, size_t n), void *arg);
+/* Where the default sink writes; at first standard error, shared with others. A line that is not
+ * taken at once is lost and counted: nobody waits for a reader that has stopped. */
+enum mp_log_output {
+    MP_LOG_TO_OWN,    /* opened for us alone: a file, or O_NONBLOCK */
+    MP_LOG_TO_SHARED, /* its flags belong to others too: asked with poll before each line */
+    MP_LOG_TO_SOCKET
+};
+void mp_log_set_output(int fd, enum mp_log_output kind);
+int mp_log_output_fd(void);
+uint64_t mp_log_lost(void); /* lines, since start */
 /* Wall clock in ns for time stamps; the simulation replaces it. NULL restores the system's. */
 void mp_log_set_clock(uint64_t (*wall_ns)(void));

@@ -97,15 +97,33 @@ struct mp_alog_set *mp_alog_set_free(struct mp_alog_set *set)
 
 /* ---- sinks ---- */
 
-/* Opening a FIFO for writing waits for its reader, which would stop the configuration. */
-static mp_err check_file(const char *path, struct mp_diag *diag)
+/* A FIFO is opened without waiting for its reader, which would stop the configuration. */
+static int open_path(const char *path)
 {
     struct stat st;
     if (stat(path, &st) != 0 || S_ISREG(st.st_mode) || S_ISCHR(st.st_mode)) {
-        return MP_OK;
+        return mp_open_append(path);
     }
-    return mp_diag_error(diag, MP_E_UNSUPPORTED, 0, NULL, "use a file or standard output",
-                         "access log %s: neither a file nor a character device", path);
+    return S_ISFIFO(st.st_mode) ? mp_open_fifo(path) : -EOPNOTSUPP;
+}
+
+/* Standard output and error are shared with other processes: where possible we get flags of our own
+ * for the pipe or terminal behind them. */
+static int open_standard(enum mp_conf_alog_kind kind)
+{
+    int std = kind == MP_ALOG_STDOUT ? STDOUT_FILENO : STDERR_FILENO;
+    int fd = mp_open_own_output(std);
+    if (fd < 0) {
+        fd = fcntl(std, F_DUPFD_CLOEXEC, 3);
+    }
+    return fd < 0 ? -errno : fd;
+}
+
+static const char *cure_of(int fd)
+{
+    return fd == -ENXIO        ? "start the program that reads it first"
+           : fd == -EOPNOTSUPP ? "use a file, a FIFO or standard output"
+                               : NULL;
 }
 
 static mp_err sink_open(struct alog_sink *k, struct mp_diag *diag)
@@ -114,17 +132,10 @@ static mp_err sink_open(struct alog_sink *k, struct mp_diag *diag)
         k->is_open = true;
         return MP_OK;
     }
-    int fd;
-    if (k->kind == MP_ALOG_FILE) {
-        MP_TRY(check_file(k->path, diag));
-        fd = mp_open_append(k->path);
-    } else {
-        fd = fcntl(k->kind == MP_ALOG_STDOUT ? STDOUT_FILENO : STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-        fd = fd < 0 ? -errno : fd;
-    }
+    int fd = k->kind == MP_ALOG_FILE ? open_path(k->path) : open_standard(k->kind);
     if (fd < 0) {
-        return mp_diag_error(diag, mp_err_from_errno(-fd).code, 0, NULL, NULL, "access log %s: %s",
-                             k->path, strerror(-fd));
+        return mp_diag_error(diag, mp_err_from_errno(-fd).code, 0, NULL, cure_of(fd),
+                             "access log %s: %s", k->path, strerror(-fd));
     }
     mp_alog_sink_set_fd(k, fd);
     k->is_open = true;
@@ -234,10 +245,7 @@ void mp_alog_fini(struct mp_alog *a)
 
 static void sink_reopen(struct alog_sink *k)
 {
-    struct mp_diag diag;
-    mp_diag_init(&diag, NULL);
-    int fd = mp_is_err(check_file(k->path, &diag)) ? -EINVAL : mp_open_append(k->path);
-    mp_diag_fini(&diag);
+    int fd = open_path(k->path);
     if (fd < 0) {
         mp_log(MP_LOG_WARNING, "access log not opened again", kv_c("path", k->path),
                kv_c("error", strerror(-fd)));

@@ -89,7 +89,7 @@ mp_err mp_engine_new(const struct mp_engine_opts *opts, struct mp_engine **ret)
     mp_map_init(&e->listener_shared);
     mp_list_init(&e->sockets);
     mp_stats_init();
-    e->stats = mp_stat_store_new(e->n_workers + 1);
+    e->stats = mp_stat_store_new(e->n_workers + 2);
     e->server_scope = mp_stat_scope_get(e->stats, &mp_stats_server, MP_STR(""));
     e->h1_down_scope = mp_stat_scope_get(e->stats, &mp_stats_http1, MP_STR("downstream"));
     e->h1_up_scope = mp_stat_scope_get(e->stats, &mp_stats_http1, MP_STR("upstream"));

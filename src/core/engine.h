@@ -143,6 +143,11 @@ void mp_engine_stop(struct mp_engine *e);
 void mp_engine_for_each_worker(struct mp_engine *e,
                                void (*fn)(struct mp_core_worker *cw, void *arg),
                                void (*done)(void *arg), void *arg);
+/* The writer of stats that no worker has: the watchdog's. */
+static inline uint32_t mp_engine_watchdog_writer(const struct mp_engine *e)
+{
+    return e->n_workers + 1;
+}
 /* Gives up a descriptor of the reserve, so that the admin listener can accept; false: none left. */
 bool mp_engine_spend_reserve(struct mp_engine *e);
 void mp_engine_fill_reserve(struct mp_engine *e);

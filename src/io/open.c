@@ -2,6 +2,7 @@
 #include "io/open.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,6 +31,25 @@ int mp_open_append(const char *path)
 {
     int r = open_retry(path, O_WRONLY | O_APPEND | O_CREAT, 0640);
     return is_refused(r) ? mp_broker_open(path, true) : r;
+}
+
+int mp_open_fifo(const char *path)
+{
+    return open_retry(path, O_WRONLY | O_NONBLOCK, 0);
+}
+
+int mp_open_own_output(int fd)
+{
+    struct stat st;
+    char path[64];
+    if (fstat(fd, &st) < 0) {
+        return -errno;
+    }
+    if (!S_ISFIFO(st.st_mode) && !S_ISCHR(st.st_mode)) {
+        return -EINVAL;
+    }
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return open_retry(path, O_WRONLY | O_NONBLOCK | O_APPEND, 0);
 }
 
 /* Reads to the end of file or until max + 1 bytes are there. The size that fstat tells is a first

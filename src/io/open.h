@@ -16,6 +16,12 @@ int mp_open_read(const char *path);
 int mp_open_append(const char *path);
 /* The whole file, at most max bytes (LIMIT when larger); *ret.p is malloc'ed and NUL-terminated. */
 MP_MUST_USE mp_err mp_read_file(const char *path, size_t max, struct mp_str *ret, int *ret_errno);
+/* A FIFO for writing, without waiting for its reader (-ENXIO: there is none), now or later. */
+int mp_open_fifo(const char *path);
+/* A descriptor for the same pipe or terminal as fd, but with flags of its own (O_NONBLOCK), which
+ * other processes do not see; for anything else, or where the system does not allow it, a negative
+ * errno. */
+int mp_open_own_output(int fd);
 /* A second descriptor for the same open file (close-on-exec), or a negative errno. Real files and
  * sockets only. */
 int mp_fd_dup(int fd);

@@ -7,19 +7,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "base/assert.h"
+#include "io/crash.h"
 
 struct mp_thread {
     pthread_t id;
     void (*fn)(void *arg);
     void *arg;
     char name[16];
+    void *alt_stack;
 };
 
 static void *thread_main(void *arg)
 {
     struct mp_thread *t = arg;
     pthread_setname_np(pthread_self(), t->name);
+    mp_crash_use_stack(t->alt_stack);
     t->fn(t->arg);
+    mp_crash_use_stack(NULL);
     return NULL;
 }
 
@@ -67,12 +71,15 @@ mp_err mp_thread_start(const char *name, int cpu, void (*fn)(void *arg), void *a
         /* The mask is inherited, so the thread never runs with signals open. */
         sigset_t all, before;
         sigfillset(&all);
+        mp_crash_signals(&all, false); /* a blocked fault would end the process without a word */
+        t->alt_stack = mp_crash_stack_new();
         pthread_sigmask(SIG_SETMASK, &all, &before);
         e = pthread_create(&t->id, &attr, thread_main, t);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     pthread_attr_destroy(&attr);
     if (e) {
+        free(t->alt_stack);
         free(t);
         return mp_err_from_errno(e);
     }
@@ -86,6 +93,7 @@ void mp_thread_join(struct mp_thread *t)
         return;
     }
     MP_ASSERT(pthread_join(t->id, NULL) == 0);
+    free(t->alt_stack);
     free(t);
 }
 

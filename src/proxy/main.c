@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "admin/admin.h"
@@ -16,6 +17,7 @@
 #include "core/engine.h"
 #include "core/overload.h"
 #include "filters/registry.h"
+#include "io/crash.h"
 #include "io/entropy.h"
 #include "io/open.h"
 #include "io/proc.h"
@@ -26,8 +28,15 @@
 #include "proxy/privs.h"
 #include "proxy/reload.h"
 #include "proxy/watch.h"
+#include "proxy/watchdog.h"
 
 #define WORKERS_MAX 256
+
+struct program;
+struct worker_start {
+    struct program *program;
+    uint32_t i;
+};
 
 struct program {
     struct mp_options opts;
@@ -39,6 +48,8 @@ struct program {
     struct mp_signals signals;
     struct mp_reload *reload;
     struct mp_watch watch;
+    struct mp_watchdog *watchdog;
+    struct worker_start *starts; /* n_workers */
     bool draining;
 };
 
@@ -57,9 +68,12 @@ static void print_diag(const struct mp_diag *diag)
 
 /* ---- workers ---- */
 
-static void run_loop(void *arg)
+static void run_worker(void *arg)
 {
-    mp_loop_run(arg);
+    struct worker_start *s = arg;
+    struct program *p = s->program;
+    mp_watchdog_enter(p->watchdog, s->i);
+    mp_loop_run(p->loops[s->i]);
 }
 
 static bool make_loops(struct program *p)
@@ -69,6 +83,8 @@ static bool make_loops(struct program *p)
     p->n_workers = p->opts.concurrency > 0 ? p->opts.concurrency : MP_MAX(n_cpus, 1);
     p->loops = calloc(p->n_workers, sizeof(*p->loops));
     p->threads = calloc(p->n_workers, sizeof(*p->threads));
+    p->starts = calloc(p->n_workers, sizeof(*p->starts));
+    MP_ASSERT(p->starts != NULL);
     MP_ASSERT(p->loops != NULL);
     MP_ASSERT(p->threads != NULL);
     p->main_loop = mp_loop_new();
@@ -87,10 +103,11 @@ static mp_err start_workers(struct program *p)
     uint32_t n_cpus = mp_cpus_allowed(cpus, WORKERS_MAX);
     for (uint32_t i = 0; i < p->n_workers; i++) {
         char name[32];
+        p->starts[i] = (struct worker_start){p, i};
         snprintf(name, sizeof(name), "worker-%u", i);
         /* Pinned when each worker can have a CPU of its own. */
         int cpu = p->n_workers <= n_cpus ? (int)cpus[i] : -1;
-        MP_TRY(mp_thread_start(name, cpu, run_loop, p->loops[i], &p->threads[i]));
+        MP_TRY(mp_thread_start(name, cpu, run_worker, &p->starts[i], &p->threads[i]));
     }
     return MP_OK;
 }
@@ -183,6 +200,8 @@ static void on_published(void *arg, uint64_t generation)
     struct program *p = arg;
     mp_broker_commit();
     mp_reload_published(p->reload, generation);
+    const struct mp_conf *conf = p->engine->snap->conf;
+    mp_watchdog_set(p->watchdog, &conf->watchdog_main, &conf->watchdog_workers);
     mp_log(MP_LOG_INFO, "configuration is live", kv_u64("generation", generation),
            kv_u64("listeners", p->engine->snap->n_listeners),
            kv_u64("clusters", p->engine->snap->n_clusters),
@@ -192,6 +211,7 @@ static void on_published(void *arg, uint64_t generation)
 /* Frees what make_loops and mp_engine_new made; the workers have ended or never begun. */
 static void free_all(struct program *p)
 {
+    mp_watchdog_free(p->watchdog);
     mp_reload_free(p->reload);
     mp_engine_free(p->engine);
     for (uint32_t i = 0; p->loops != NULL && i < p->n_workers; i++) {
@@ -200,6 +220,7 @@ static void free_all(struct program *p)
     mp_loop_free(p->main_loop);
     free(p->loops);
     free(p->threads);
+    free(p->starts);
 }
 
 /* -t: compiles everything that serving would compile, and opens no socket. */
@@ -227,6 +248,35 @@ static int validate(struct program *p, struct mp_conf *conf, struct mp_diag *dia
     return 0;
 }
 
+static void make_watchdog(struct program *p)
+{
+    struct mp_loop *loops[WORKERS_MAX + 1];
+    for (uint32_t i = 0; i < p->n_workers; i++) {
+        loops[i] = p->loops[i];
+    }
+    loops[p->n_workers] = p->main_loop;
+    const struct mp_watchdog_opts o = {.loops = loops,
+                                       .n = p->n_workers + 1,
+                                       .stats = p->engine->stats,
+                                       .writer = mp_engine_watchdog_writer(p->engine)};
+    p->watchdog = mp_watchdog_new(&o);
+}
+
+/* Our own flags for the log's pipe or terminal; what is no such thing cannot make us wait, or is
+ * asked before. */
+static void own_log_output(void)
+{
+    struct stat st;
+    int fd = mp_open_own_output(STDERR_FILENO);
+    if (fd >= 0) {
+        mp_log_set_output(fd, MP_LOG_TO_OWN);
+    } else if (fstat(STDERR_FILENO, &st) == 0 && S_ISSOCK(st.st_mode)) {
+        mp_log_set_output(STDERR_FILENO, MP_LOG_TO_SOCKET);
+    } else if (fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode)) {
+        mp_log_set_output(STDERR_FILENO, MP_LOG_TO_OWN);
+    }
+}
+
 static bool start_engine(struct program *p, struct mp_conf *conf, struct mp_diag *diag)
 {
     const struct mp_engine_opts eo = {.n_workers = p->n_workers,
@@ -247,6 +297,7 @@ static bool start_engine(struct program *p, struct mp_conf *conf, struct mp_diag
         mp_conf_free(conf);
         return false;
     }
+    make_watchdog(p);
     const struct mp_conf_overload overload = conf->overload;
     p->reload = mp_reload_new(p->engine, &p->opts);
     mp_admin_set_quit(on_quit, p);
@@ -282,7 +333,10 @@ static int serve(struct program *p, struct mp_conf *conf, struct mp_diag *diag)
             fprintf(stderr, "marchproxy: cannot start a thread: %s\n", strerror(errno));
             exit(1);
         }
+        mp_watchdog_enter(p->watchdog, p->n_workers);
+        mp_watchdog_start(p->watchdog);
         mp_loop_run(p->main_loop);
+        p->watchdog = mp_watchdog_free(p->watchdog);
         for (uint32_t i = 0; i < p->n_workers; i++) {
             mp_thread_join(p->threads[i]);
         }
@@ -318,6 +372,10 @@ int main(int argc, char **argv)
         return 2;
     }
     hold_sighup();
+    if (!p.opts.validate) {
+        own_log_output();
+        mp_crash_install();
+    }
     mp_hash_set_key(mp_entropy_u64(), mp_entropy_u64());
     struct mp_diag diag;
     struct mp_conf *conf;

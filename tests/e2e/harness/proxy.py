@@ -34,7 +34,7 @@ def run_once(*args, timeout=20, text=None):
 
 class Proxy:
     def __init__(self, folder, text, ports, admin_port, args=(), name="march.yaml",
-                 stdout=None, ready=True, concurrency=1, drain_s=3):
+                 stdout=None, stderr=None, ready=True, concurrency=1, drain_s=3):
         self.folder = folder
         self.ports = ports
         self.port = ports[0] if ports else None
@@ -52,7 +52,8 @@ class Proxy:
             command += ["--drain-time-s", str(drain_s)]
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
             self.process = subprocess.Popen(command + list(args), env=environment(),
-                                            stdout=out if stdout is None else stdout, stderr=err,
+                                            stdout=out if stdout is None else stdout,
+                                            stderr=err if stderr is None else stderr,
                                             stdin=subprocess.DEVNULL, cwd=folder)
         if ready:
             try:
