@@ -17,8 +17,8 @@
 #define STACK_SIZE ((size_t)64 * 1024)
 #define FRAMES_MAX 64
 
-static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS};
-static const char *const names[] = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGSYS"};
+static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+static const char *const names[] = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"};
 static struct sigaction before[MP_COUNTOF(signals)];
 static int reporting; /* atomic: id of the thread that reports */
 
@@ -106,6 +106,7 @@ void mp_crash_signals(sigset_t *set, bool add)
     for (size_t i = 0; i < MP_COUNTOF(signals); i++) {
         (void)(add ? sigaddset(set, signals[i]) : sigdelset(set, signals[i]));
     }
+    (void)(add ? sigaddset(set, SIGSYS) : sigdelset(set, SIGSYS)); /* the sandbox's */
 }
 
 bool mp_crash_thread(pid_t tid)

@@ -49,6 +49,7 @@ struct program {
     struct mp_reload *reload;
     struct mp_watch watch;
     struct mp_watchdog *watchdog;
+    uint64_t memory_limit;
     struct worker_start *starts; /* n_workers */
     bool draining;
 };
@@ -287,7 +288,7 @@ static bool start_engine(struct program *p, struct mp_conf *conf, struct mp_diag
                                       .admin_http = mp_admin_http(),
                                       .threaded_log = true,
                                       .fd_limit = raise_fd_limit(),
-                                      .memory_limit = mp_proc_memory_limit(),
+                                      .memory_limit = p->memory_limit,
                                       .resident_bytes = mp_proc_resident_bytes,
                                       .descriptors = mp_proc_descriptors,
                                       .on_published = on_published,
@@ -375,6 +376,7 @@ int main(int argc, char **argv)
     if (!p.opts.validate) {
         own_log_output();
         mp_crash_install();
+        p.memory_limit = mp_proc_memory_limit(); /* the sandbox hides it */
     }
     mp_hash_set_key(mp_entropy_u64(), mp_entropy_u64());
     struct mp_diag diag;
