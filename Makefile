@@ -8,7 +8,7 @@
 #   make nightly    long fuzzing, ThreadSanitizer, valgrind, big simulations, analyzers
 #   make bench      measures against nginx, haproxy, h2o and nghttpx; writes bench/results/
 #   make fuzz       TARGET=name SECONDS_EACH=60: libFuzzer on one target, or on all of them
-#   make fmt        clang-format on all C files
+#   make fmt        clang-format on all C files; reference pages of docs/ops/ from the source
 #   make install    DESTDIR= PREFIX=/usr/local
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
@@ -58,6 +58,7 @@ bench: all
 fmt:
 	@$(BOOT) check
 	@git ls-files -z -- '*.c' '*.h' | xargs -0 -r clang-format-14 -i
+	@$(PYTHON) tools/gen_ops_docs.py
 
 install: build/build.ninja
 	@$(MESON) configure build -Dprefix=$(PREFIX)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 # Everything that a machine can say about the source without running it. Called by `make check`.
 #
-#   tools/check.sh             format, layers, scripts, gcc and clang with -Werror, clang-tidy
+#   tools/check.sh             format, layers, scripts, pages written from the source, gcc and clang with -Werror, clang-tidy
 #   tools/check.sh --analyze   clang-tidy with the static analyzer on src (make nightly)
 #
 # clang-tidy looks again only at files that changed, or whose headers or rules did, since they were last clean.
@@ -67,6 +67,7 @@ else
     step "format" format
     step "layers" /usr/bin/python3 tools/check_layers.py
     step "licence lines" licences
+    step "pages of docs/ops" /usr/bin/python3 tools/gen_ops_docs.py --check
     step "shell scripts" shells
     step "python scripts" pythons
     step "gcc, warnings as errors" build build-test gcc -Dwerror=true

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from harness.proxy import ROOT, run_once
+from harness.wire import reply
 
 # For ${NAME} without a default.
 VALUES = {"JWT_SECRET": "a secret of 48 bytes or more, so that it is no news", "JWT_SECRET_BEFORE": "x" * 48,
@@ -34,6 +35,36 @@ def test_it_is_accepted(tmp_path, monkeypatch, text):
     code, _, err = run_once("-c", file, "-t")
     assert code == 0, err
     assert "warning" not in err, err
+
+
+def described():
+    """Names of statistics as docs/ops/stats.md and docs/filters.md tell them, as regular expressions."""
+    with open(ROOT + "/docs/ops/stats.md", encoding="utf-8") as f:
+        parts = re.split(r"^## `(.*)\*`$", f.read(), flags=re.M)[1:]
+    for prefix, text in zip(parts[::2], parts[1::2]):
+        for name in re.findall(r"^\| `([^`]+)` \|", text, re.M):
+            yield re.sub("<[^>]*>", ".+", re.escape(prefix).replace("\\ ", " ")) + re.escape(name)
+    with open(ROOT + "/docs/filters.md", encoding="utf-8") as f:
+        rows = re.findall(r"^\| (`marchproxy_.*?) \|", f.read(), re.M)
+    for row in rows:
+        first = None
+        for name in re.findall(r"`([^`]+)`", row):
+            if name[0] in "._":  # the end of the one before
+                name = (first.rsplit(".", 1)[0] if name[0] == "." else re.match(r"marchproxy_(license|responses)", first)[0]) + name
+            first = first or name
+            yield re.sub("<[^>]*>", ".+", re.escape(name))
+
+
+def test_every_statistic_is_described(make):
+    """Of a proxy with all filters that has served and refused something."""
+    o = make.origin(lambda r: reply(200, b"x"))
+    p = make.march(o, fields={"filters": {"auth": {"base64_tokens": ["t"]}, "license": {}, "metrics": {}}, "access_log": "off"})
+    for path in ("/", "/api/v1/multi-cloud", "/healthz"):
+        p.get(path, headers=[("Authorization", "Bearer t")])
+    p.get("/")
+    known = re.compile("|".join("(?:%s)" % x for x in described()))
+    unknown = [name for name in p.stats() if not known.fullmatch(name)]
+    assert not unknown, "run tools/gen_ops_docs.py, or add them to docs/filters.md: %s" % unknown
 
 
 def test_there_are_some():
