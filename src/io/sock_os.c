@@ -134,6 +134,13 @@ static int listen_options(int fd, const struct mp_addr *addr, const struct mp_li
     return r;
 }
 
+/* A port below 1024 may be the broker's to bind. */
+static int bind_inet(int fd, const union sock_addr *k, socklen_t n)
+{
+    int r = bind(fd, &k->any, n) < 0 ? -errno : 0;
+    return r == -EACCES && mp_open_has_broker() ? mp_broker_bind(fd, &k->any, n) : r;
+}
+
 /* A port is shared silently among sockets with SO_REUSEPORT of one user: without it, the kernel
  * tells whether somebody listens there. */
 static int probe_port(const union sock_addr *k, socklen_t n, const struct mp_addr *addr,
@@ -145,8 +152,8 @@ static int probe_port(const union sock_addr *k, socklen_t n, const struct mp_add
     }
     struct mp_listen_opts alone = {.ip6_only = o->ip6_only, .freebind = o->freebind};
     int r = listen_options(fd, addr, &alone);
-    if (r == 0 && bind(fd, &k->any, n) < 0) {
-        r = -errno;
+    if (r == 0) {
+        r = bind_inet(fd, k, n);
     }
     close(fd);
     return r;
@@ -214,11 +221,8 @@ int mp_sock_listen(struct mp_loop *l, const struct mp_addr *addr, const struct m
         if (r == 0) {
             r = own_options(fd, opts, 0);
         }
-        if (r == 0 && bind(fd, &k.any, n) < 0) {
-            r = -errno;
-        }
-        if (r == -EACCES && mp_open_has_broker()) {
-            r = mp_broker_bind(fd, &k.any, n);
+        if (r == 0) {
+            r = bind_inet(fd, &k, n);
         }
         if (r == 0) {
             r = own_options(fd, opts, 1);
