@@ -167,7 +167,7 @@ def test_wrong_usage(args):
 
 def test_help():
     rc, out, _ = ctl.run("help")
-    commands = re.findall(r"^  ([a-z-]+(?: [a-z]+)?)(?: [A-Z\[].*?)?  ", out, re.M)
+    commands = re.findall(r"^  ([a-z-]+(?: [a-z]+)?)(?: [A-Z\[].*?)?  ", out.split("Options of")[0], re.M)
     assert rc == 0 and {"stats", "clusters", "config dump", "drain", "top"} <= set(commands)
     for name in commands:
         rc, one, _ = ctl.run("help", *name.split())
