@@ -24,6 +24,7 @@
 #include "core/stats.h"
 #include "io/dns.h"
 #include "io/open.h"
+#include "io/passed.h"
 #include "io/sock.h"
 
 #define PORT_LEFT_MS   60000
@@ -389,6 +390,12 @@ static mp_err open_one(struct mp_engine *e, const struct mp_conf_listener *l,
         return mp_diag_error(diag, MP_E_INVALID, l->line, l->name.p, "use an IP address",
                              "listener address \"" MP_STR_FMT "\" is not an IP address",
                              MP_STR_ARG(c->host));
+    }
+    /* Passed by the service manager, with whatever waits in its queue; shared by the workers. */
+    int passed = mp_passed_take(&addr, l->n_addrs == 1 ? l->name : mp_str(NULL, 0));
+    if (passed >= 0) {
+        *ret = passed;
+        return MP_OK;
     }
     struct mp_listen_opts opts = {.backlog = l->backlog,
                                   .reuse_port = l->reuse_port && !c->is_unix,

@@ -27,6 +27,7 @@
 #include "proxy/options.h"
 #include "proxy/privs.h"
 #include "proxy/reload.h"
+#include "proxy/service.h"
 #include "proxy/watch.h"
 #include "proxy/watchdog.h"
 
@@ -124,6 +125,7 @@ static void on_drained(void *arg)
 static void drain(struct program *p)
 {
     p->draining = true;
+    mp_service_stopping("draining connections");
     mp_engine_drain(p->engine, (uint64_t)p->opts.drain_time_s * 1000, on_drained, p);
 }
 
@@ -207,6 +209,11 @@ static void on_published(void *arg, uint64_t generation)
            kv_u64("listeners", p->engine->snap->n_listeners),
            kv_u64("clusters", p->engine->snap->n_clusters),
            kv_u64("connections_max", p->engine->connections_max));
+    char status[128];
+    snprintf(status, sizeof(status), "serving: generation %llu, %u listeners, %u clusters",
+             (unsigned long long)generation, p->engine->snap->n_listeners,
+             p->engine->snap->n_clusters);
+    mp_service_ready(status);
 }
 
 /* Frees what make_loops and mp_engine_new made; the workers have ended or never begun. */
@@ -336,7 +343,10 @@ static int serve(struct program *p, struct mp_conf *conf, struct mp_diag *diag)
         }
         mp_watchdog_enter(p->watchdog, p->n_workers);
         mp_watchdog_start(p->watchdog);
+        mp_service_check_sockets();
+        mp_service_watch(p->engine);
         mp_loop_run(p->main_loop);
+        mp_service_unwatch(p->engine);
         p->watchdog = mp_watchdog_free(p->watchdog);
         for (uint32_t i = 0; i < p->n_workers; i++) {
             mp_thread_join(p->threads[i]);
@@ -396,6 +406,7 @@ int main(int argc, char **argv)
     struct mp_privs privs;
     mp_err err = mp_privs_resolve(&p.opts, conf, &diag, &privs);
     if (!mp_is_err(err) && !p.opts.validate) {
+        mp_service_init();
         err = mp_privs_enter(&privs, &p.opts);
     }
     if (mp_is_err(err)) {
@@ -413,6 +424,7 @@ int main(int argc, char **argv)
     }
     mp_watch_close(&p.watch);
     free_all(&p);
+    mp_service_fini();
     mp_diag_fini(&diag);
     return rc;
 }

@@ -12,6 +12,7 @@
 #include "io/thread.h"
 #include "proxy/config.h"
 #include "proxy/options.h"
+#include "proxy/service.h"
 
 #define WAITERS_MAX 100       /* requests of POST /reload that have no answer yet */
 #define ANSWER_MAX  (1 << 20) /* bytes of diagnostics in one */
@@ -105,6 +106,7 @@ static void refuse(struct mp_reload *r, const struct mp_diag *diag)
     mp_log(MP_LOG_ERROR, "configuration refused, the running one stays",
            kv_c("file", r->opts->config), kv_u64("errors", diag->errors));
     mp_engine_refused(r->engine, diag);
+    mp_service_ready("serving: the last configuration was refused");
     answer_all(r, &r->current, 400, text);
     free(text);
 }
@@ -196,6 +198,7 @@ static void start(struct mp_reload *r, const char *why)
     }
     mp_log(MP_LOG_INFO, "reloading the configuration", kv_c("file", r->opts->config),
            kv_c("cause", why));
+    mp_service_reloading();
     struct job *j = mp_xcalloc(1, sizeof(*j));
     j->msg.deliver = deliver;
     j->reload = r;
