@@ -158,12 +158,12 @@ static pb_vhost *make_vhost(struct mp_march *m, struct mp_str host, const struct
             mp_march_printf(m, "routes[%zu].hosts", uses[0].route), false);
     }
     for (size_t i = 0; i < n; i++) {
+        const char *made = mp_march_printf(
+            m, MANAGER_PATH ".route_config.virtual_hosts[%zu].routes[%zu]", (size_t)0, index, i);
         v->routes[v->n_routes++] = make_route(m, m->file->routes[uses[i].route]);
-        mp_conf_places_add(
-            m->places,
-            mp_march_printf(m, MANAGER_PATH ".route_config.virtual_hosts[%zu].routes[%zu]",
-                            (size_t)0, index, i),
-            mp_march_printf(m, "routes[%zu]", uses[i].route), false);
+        mp_march_override(m, uses[i].route, made, v->routes[i]);
+        mp_conf_places_add(m->places, made, mp_march_printf(m, "routes[%zu]", uses[i].route),
+                           false);
     }
     warn_hidden(m, uses, n);
     return v;
@@ -190,6 +190,7 @@ pb_route_config *mp_march_routes(struct mp_march *m)
     pb_route_config *t = MP_MARCH_NEW(m, envoy__config__route__v3__route_configuration);
     size_t n;
     struct use *uses = collect_uses(m, &n);
+    mp_march_read_overrides(m);
     t->name = (char *)"marchproxy_routes";
     t->ignore_port_in_host_matching = true;
     t->virtual_hosts = MP_MARCH_LIST(m, t->virtual_hosts, n + 1);
@@ -222,7 +223,7 @@ static void add_filter(struct mp_march *m, pb_manager *hm, const char *name,
 
 #define FILTER_PREFIX "marchproxy.filters.http."
 
-static const struct mp_conf_filter_type *find_filter(const struct mp_march *m, const char *key)
+const struct mp_conf_filter_type *mp_march_find_filter(const struct mp_march *m, const char *key)
 {
     const struct mp_conf_filter_type *const *t = m->b->opts->registry->http_filters;
     for (; t && *t; t++) {
@@ -234,7 +235,7 @@ static const struct mp_conf_filter_type *find_filter(const struct mp_march *m, c
     return NULL;
 }
 
-static bool is_given(const Google__Protobuf__Struct *s, const char *key)
+bool mp_march_is_given(const Google__Protobuf__Struct *s, const char *key)
 {
     for (size_t i = 0; s && i < s->n_fields; i++) {
         if (strcmp(s->fields[i]->key, key) == 0) {
@@ -253,7 +254,7 @@ static void add_filters(struct mp_march *m, pb_manager *hm)
     for (size_t i = 0; s && i < s->n_fields; i++) {
         char sub[128];
         snprintf(sub, sizeof(sub), "filters[\"%s\"]", s->fields[i]->key);
-        if (!find_filter(m, s->fields[i]->key)) {
+        if (!mp_march_find_filter(m, s->fields[i]->key)) {
             mp_build_unsupported(m->b, sub,
                                  "remove it, or use --allow-unsupported to run without it",
                                  "filter \"%s\" is not supported", s->fields[i]->key);
@@ -264,7 +265,7 @@ static void add_filters(struct mp_march *m, pb_manager *hm)
         char path[128];
         ProtobufCMessage *conf;
         if (strncmp((*t)->name, FILTER_PREFIX, sizeof(FILTER_PREFIX) - 1) != 0 ||
-            !is_given(s, key)) {
+            !mp_march_is_given(s, key)) {
             continue;
         }
         snprintf(path, sizeof(path), "filters[\"%s\"]", key);

@@ -17,6 +17,12 @@ struct mp_march_listener {
     const char *written; /* "listen[1]" */
     bool reuse_port;     /* other processes may listen there too */
 };
+/* filters: of a route. */
+struct mp_march_overrides {
+    Envoy__Config__Route__V3__Route__TypedPerFilterConfigEntry **v;
+    const char **keys; /* paths in the file */
+    size_t n;
+};
 struct mp_march {
     struct mp_conf_build *b;
     const struct mp_yaml *yaml;
@@ -27,6 +33,7 @@ struct mp_march {
     uint32_t buffer_bytes;
     struct mp_march_listener *listeners;
     size_t n_listeners;
+    struct mp_march_overrides *overrides; /* of each route */
 };
 
 /* Reports what is wrong, in the file's own paths. */
@@ -44,6 +51,15 @@ pb_access_log *mp_march_access_log(struct mp_march *m); /* NULL: off */
 pb_route_config *mp_march_routes(struct mp_march *m);
 /* HttpConnectionManager, packed (from_march_http.c). */
 pb_any *mp_march_manager(struct mp_march *m);
+
+/* A filter of filters: by its key; NULL: none. */
+const struct mp_conf_filter_type *mp_march_find_filter(const struct mp_march *m, const char *key);
+bool mp_march_is_given(const Google__Protobuf__Struct *s, const char *key);
+
+/* filters: of routes (from_march_filters.c): read once, then given to each route that is made of
+ * it; made is its path. */
+void mp_march_read_overrides(struct mp_march *m);
+void mp_march_override(struct mp_march *m, size_t route, const char *made, pb_route *out);
 
 /* limits: (from_march_limits.c). */
 void mp_march_check_limits(struct mp_march *m);

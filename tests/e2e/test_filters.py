@@ -363,6 +363,51 @@ def test_configuration_per_virtual_host_and_route(make):
     assert p.stat("marchproxy_auth_requests_total") == 7, "a filter that is off has seen nothing"
 
 
+def routed(filters, routes):
+    """A simple file; routes: prefix -> filters of the route, and hosts."""
+    return config.march(1, 2, {"main": (["127.0.0.1"], 3)},
+                        [{"name": p, "prefix": p, "cluster_name": "main", **r} for p, r in routes.items()], filters=filters)
+
+
+def test_filters_of_a_route_in_a_simple_file(make):
+    o = make.origin(lambda r: reply(200))
+    p = make.march(o, routes=[
+        {"name": "a", "prefix": "/off", "cluster_name": "main", "filters": {"auth": "off", "license": False}},
+        {"name": "b", "prefix": "/open", "cluster_name": "main", "filters": {"auth": {"require_auth": False}}},
+        {"name": "c", "prefix": "/own", "cluster_name": "main", "hosts": ["x.example", "y.example"],
+         "filters": {"auth": {"base64_tokens": ["of-the-route"]}}},
+        {"name": "d", "prefix": "/", "cluster_name": "main", "hosts": ["*", "x.example"]}],
+        fields={"filters": {"auth": {"base64_tokens": ["of-all"]}, "license": {}}, "access_log": "off"})
+
+    def get(path, token=None, host="z.example"):
+        return p.get(path, host=host, headers=(bearer(token) if token else []) + [("x-auth-subject", "root")])
+    r = get("/off")
+    assert r.status == 200 and not r.has("x-license-edition") and not o.last.has("x-auth-subject")
+    r = get("/open")
+    assert r.status == 200 and r.get("x-license-edition") == "community"
+    assert get("/").status == 401 and get("/", "of-all").status == 200 and get("/", "of-the-route").status == 403
+    assert get("/own", "of-all").status == 200, "another host"
+    for host in ("x.example", "y.example"):
+        assert get("/own", "of-the-route", host).status == 200 and get("/own", "of-all", host).status == 403
+    assert get("/", "of-all", "x.example").status == 200
+
+
+@pytest.mark.parametrize("filters,path,cause", [
+    ({"auth": {"jwt_algorithm": "HS1"}}, 'routes[0].filters["auth"].jwt_algorithm', "is not supported"),
+    ({"auth": {"jwt_secrt": "x"}}, 'routes[0].filters["auth"].jwt_secrt', "jwt_secret"),
+    ({"auth": True}, 'routes[0].filters["auth"]', "or off"), ({"auth": "on"}, 'routes[0].filters["auth"]', "or off"),
+    ({"auth": []}, 'routes[0].filters["auth"]', "or off"), ({"auth": None}, 'routes[0].filters["auth"]', "or off"),
+    ({"metrics": "off"}, 'routes[0].filters["metrics"]', "not in filters:"),
+    ({"router": "off"}, 'routes[0].filters["router"]', "not supported"), ("off", "routes[0].filters", "")])
+def test_malformed_filters_of_a_route(tmp_path, filters, path, cause):
+    file = str(tmp_path / "m.yaml")
+    with open(file, "w", encoding="utf-8") as f:
+        f.write(routed({"auth": {"base64_tokens": ["x"]}}, {"/a": {"filters": filters, "hosts": ["a", "b"]}, "/": {}}))
+    code, _, err = run_once("-c", file, "-t")
+    assert code == 1 and path in err and cause in err, err
+    assert err.count("m.yaml:") == 1, "said once, though two hosts have the route: " + err
+
+
 # ---- malformed configuration
 
 

@@ -10,6 +10,8 @@
 #define QUOTE_MAX 100
 #define QUOTE(s)  (int)MP_MIN((s).n, (size_t)QUOTE_MAX), (s).p ? (s).p : ""
 
+#define VARIABLES "variables are replaced in simple files only"
+
 struct setup {
     const struct mp_auth_settings *in;
     struct mp_guest_setup *s;
@@ -61,8 +63,7 @@ static void add_secret(struct setup *b, const char *field, struct mp_str secret,
         return;
     }
     if (is_variable(secret)) {
-        mp_guest_refuse(b->s, field, "variables are replaced in simple files only",
-                        "the secret is the name of a variable");
+        mp_guest_refuse(b->s, field, VARIABLES, "the secret is the name of a variable");
         return;
     }
     struct mp_jwt_key *k = &b->a->jwt.keys[b->a->jwt.n_keys++];
@@ -273,11 +274,15 @@ static void set_tokens(struct setup *b)
         if (t.n == 0) {
             continue; /* an empty setting must not open the door */
         }
+        char field[64];
+        snprintf(field, sizeof(field), "base64_tokens[%zu]", i);
         if (t.n > MP_JWT_TOKEN_MAX) {
-            char field[64];
-            snprintf(field, sizeof(field), "base64_tokens[%zu]", i);
             mp_guest_refuse(b->s, field, NULL, "the token is longer than %d bytes",
                             MP_JWT_TOKEN_MAX);
+            continue;
+        }
+        if (is_variable(t)) {
+            mp_guest_refuse(b->s, field, VARIABLES, "the token is the name of a variable");
             continue;
         }
         struct mp_auth_token *to = &a->tokens[a->n_tokens++];
