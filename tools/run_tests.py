@@ -134,6 +134,12 @@ def is_threaded(test):
     return any(word in test["name"] for word in THREADED)
 
 
+def kernel_programs(packets=200_000):
+    """The BPF programs in the kernel; without the rights for it they count as skipped."""
+    return meson_stage("kernel programs", RELEASE, "bpf", env={"GUARD_PACKETS": str(packets)},
+                       timeout_factor=max(3, packets / 100_000))
+
+
 def tsan_short():
     prefix = no_aslr()
     tally = meson_stage("unit tsan", TSAN, "unit", pick=is_threaded, prefix=prefix, timeout_factor=6)
@@ -256,6 +262,7 @@ PUSH = [
     ("unit tests, ASan+UBSan", unit_asan),
     ("simulation, ASan+UBSan", sim_asan),
     ("fuzz corpus replay, ASan+UBSan", fuzz_replay),
+    ("kernel programs", kernel_programs),
     ("threads and simulation, TSan", tsan_short),
     ("callgrind instruction counts", callgrind),
     ("end to end", end_to_end),
@@ -267,6 +274,7 @@ NIGHTLY = PUSH[:2] + [
     ("fuzzing", lambda: fuzz(int(os.environ.get("FUZZ_SECONDS", "600")))),
     ("unit tests and simulation, TSan", tsan_long),
     ("unit tests, valgrind", valgrind),
+    ("kernel programs, 10 million packets", lambda: kernel_programs(10_000_000)),
     ("static analyzer", analyzer),
     ("callgrind instruction counts", callgrind),
     ("end to end, slow ones too", lambda: pytest("e2e", RELEASE, ["tests/e2e", "-m", "nightly or not nightly"], 3600)),
