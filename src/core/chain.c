@@ -108,6 +108,7 @@ static bool request_verdict(struct mp_stream *s, uint16_t i, enum mp_verdict v, 
         s->req_at = i;
         return false;
     case MP_VERDICT_REPLY:
+    case MP_VERDICT_TAKEN:
         return false;
     case MP_VERDICT_ABORT:
         break;
@@ -133,14 +134,46 @@ static bool request_headers_from(struct mp_stream *s, uint16_t i, bool end)
     return true;
 }
 
+/* Data has come as far as the filter that pauses. One that paused in its data callback sees the
+ * rest too; one that paused at the head does not yet. */
+static void paused_request_data(struct mp_stream *s, struct mp_str data, bool end)
+{
+    struct mp_filter *f = s->filters[s->req_at];
+    if (s->req_pause_in_data) {
+        enum mp_verdict v = f->type->on_request_data(f, data, end);
+        if (s->ended || s->local_reply) {
+            return;
+        }
+        if (v == MP_VERDICT_CONTINUE) {
+            hold_request(s, data);
+            if (!s->ended) {
+                mp_filter_resume_request(f);
+            }
+            return;
+        }
+        if (!request_verdict(s, s->req_at, v, true) && s->ended) {
+            return;
+        }
+    }
+    hold_request(s, data);
+}
+
+/* False: it waits at a filter, or the stream is over. */
 static bool request_data_from(struct mp_stream *s, uint16_t i, struct mp_str data, bool end)
 {
     for (; i < s->n_filters; i++) {
+        if (MP_UNLIKELY(s->req_paused) && i == s->req_at) {
+            paused_request_data(s, data, end);
+            return false;
+        }
         struct mp_filter *f = s->filters[i];
         if (f->type->on_request_data == NULL) {
             continue;
         }
         enum mp_verdict v = f->type->on_request_data(f, data, end);
+        if (MP_UNLIKELY(v == MP_VERDICT_TAKEN)) {
+            return !s->ended && !s->local_reply;
+        }
         if (!request_verdict(s, i, v, true)) {
             if (s->req_paused && !s->ended) {
                 hold_request(s, data);
@@ -152,9 +185,24 @@ static bool request_data_from(struct mp_stream *s, uint16_t i, struct mp_str dat
     return true;
 }
 
+static void paused_request_trailers(struct mp_stream *s)
+{
+    struct mp_filter *f = s->filters[s->req_at];
+    s->req_trailers_held = true;
+    if (s->req_pause_in_data && f->type->on_request_trailers != NULL &&
+        f->type->on_request_trailers(f, &s->req_trailers) == MP_VERDICT_CONTINUE && !s->ended &&
+        !s->local_reply) {
+        mp_filter_resume_request(f);
+    }
+}
+
 static bool request_trailers_from(struct mp_stream *s, uint16_t i)
 {
     for (; i < s->n_filters; i++) {
+        if (MP_UNLIKELY(s->req_paused) && i == s->req_at) {
+            paused_request_trailers(s);
+            return false;
+        }
         struct mp_filter *f = s->filters[i];
         if (f->type->on_request_trailers == NULL) {
             continue;
@@ -177,45 +225,12 @@ void mp_chain_request_headers(struct mp_stream *s, bool end)
 
 void mp_chain_request_data(struct mp_stream *s, struct mp_str data, bool end)
 {
-    if (MP_UNLIKELY(s->req_paused)) {
-        /* A filter that paused in its data callback sees the rest too; one that paused at the head
-         * does not yet. */
-        struct mp_filter *f = s->filters[s->req_at];
-        if (s->req_pause_in_data) {
-            enum mp_verdict v = f->type->on_request_data(f, data, end);
-            if (s->ended || s->local_reply) {
-                return;
-            }
-            if (v == MP_VERDICT_CONTINUE) {
-                hold_request(s, data);
-                if (!s->ended) {
-                    mp_filter_resume_request(f);
-                }
-                return;
-            }
-            if (!request_verdict(s, s->req_at, v, true) && s->ended) {
-                return;
-            }
-        }
-        hold_request(s, data);
-        return;
-    }
     (void)request_data_from(s, 0, data, end);
     arm_filters(s);
 }
 
 void mp_chain_request_trailers(struct mp_stream *s)
 {
-    if (s->req_paused) {
-        s->req_trailers_held = true;
-        struct mp_filter *f = s->filters[s->req_at];
-        if (s->req_pause_in_data && f->type->on_request_trailers != NULL &&
-            f->type->on_request_trailers(f, &s->req_trailers) == MP_VERDICT_CONTINUE && !s->ended &&
-            !s->local_reply) {
-            mp_filter_resume_request(f);
-        }
-        return;
-    }
     (void)request_trailers_from(s, 0);
 }
 
@@ -226,18 +241,15 @@ static void release_held_request(struct mp_stream *s, uint16_t i)
     mp_buf_init(&s->req_held);
     bool trailers = s->req_trailers_held;
     s->req_trailers_held = false;
-    bool end_without_data = held.n == 0 && s->req_end && !trailers && !s->req_end_passed;
+    bool end_without_data =
+        held.n == 0 && s->req_end && !s->req_more && !trailers && !s->req_end_passed;
     while (held.n > 0 && !s->ended && !s->local_reply) {
         struct mp_str piece = mp_buf_front(&held);
-        bool last = piece.n == held.n && s->req_end && !trailers;
-        bool passed = request_data_from(s, i, piece, last);
+        bool more = s->req_more;
+        s->req_more = more || piece.n < held.n || trailers;
+        (void)request_data_from(s, i, piece, s->req_end && !s->req_more);
+        s->req_more = more;
         mp_buf_consume(&held, &s->cw->w.blocks, piece.n);
-        if (!passed && !s->ended && s->req_paused) {
-            /* Paused again further on: the piece is held there already, the rest follows it. */
-            mp_buf_move(&s->req_held, &held);
-            s->req_trailers_held = trailers;
-            return;
-        }
     }
     mp_buf_fini(&held, &s->cw->w.blocks);
     if (s->ended || s->local_reply) {
@@ -260,8 +272,8 @@ void mp_filter_resume_request(struct mp_filter *f)
     s->req_paused = false;
     s->req_pause_in_data = false;
     if (!s->req_headers_passed) {
-        bool end =
-            s->req_end && s->req_held.n == 0 && !s->req_trailers_held && !s->has_req_trailers;
+        bool end = s->req_end && !s->req_more && s->req_held.n == 0 && !s->req_trailers_held &&
+                   !s->has_req_trailers;
         if (!request_headers_from(s, (uint16_t)(f->index + 1), end) || end) {
             if (!s->ended && !s->req_paused) {
                 read_on(s);
@@ -284,6 +296,7 @@ static bool response_verdict(struct mp_stream *s, int i, enum mp_verdict v, bool
     }
     switch (v) {
     case MP_VERDICT_CONTINUE:
+    case MP_VERDICT_TAKEN:
     case MP_VERDICT_REPLY: /* a reply inside a response callback has replaced the response already
                             */
         return v == MP_VERDICT_CONTINUE;
@@ -331,14 +344,39 @@ static void hold_response(struct mp_stream *s, struct mp_str data)
     }
 }
 
+static void paused_response_data(struct mp_stream *s, struct mp_str data, bool end)
+{
+    struct mp_filter *f = s->filters[s->resp_at];
+    enum mp_verdict v = MP_VERDICT_PAUSE;
+    if (s->resp_pause_in_data) {
+        v = f->type->on_response_data(f, data, end);
+        if (s->ended || s->local_reply) {
+            return;
+        }
+    }
+    hold_response(s, data);
+    if (v == MP_VERDICT_CONTINUE && !s->ended) {
+        mp_filter_resume_response(f);
+    } else if (v == MP_VERDICT_ABORT) {
+        mp_stream_abort(s, MP_FLAG_LOCAL_RESET, "filter_abort");
+    }
+}
+
 static bool response_data_from(struct mp_stream *s, int i, struct mp_str data, bool end)
 {
     for (; i >= 0; i--) {
+        if (MP_UNLIKELY(s->resp_paused) && i == s->resp_at) {
+            paused_response_data(s, data, end);
+            return false;
+        }
         struct mp_filter *f = s->filters[i];
         if (f->type->on_response_data == NULL) {
             continue;
         }
         enum mp_verdict v = f->type->on_response_data(f, data, end);
+        if (MP_UNLIKELY(v == MP_VERDICT_TAKEN)) {
+            return !s->ended;
+        }
         if (!response_verdict(s, i, v, true)) {
             if (s->resp_paused && !s->ended) {
                 hold_response(s, data);
@@ -350,9 +388,24 @@ static bool response_data_from(struct mp_stream *s, int i, struct mp_str data, b
     return true;
 }
 
+static void paused_response_trailers(struct mp_stream *s)
+{
+    struct mp_filter *f = s->filters[s->resp_at];
+    s->resp_trailers_held = true;
+    if (s->resp_pause_in_data && f->type->on_response_trailers != NULL &&
+        f->type->on_response_trailers(f, &s->resp_trailers) == MP_VERDICT_CONTINUE && !s->ended &&
+        !s->local_reply) {
+        mp_filter_resume_response(f);
+    }
+}
+
 static bool response_trailers_from(struct mp_stream *s, int i)
 {
     for (; i >= 0; i--) {
+        if (MP_UNLIKELY(s->resp_paused) && i == s->resp_at) {
+            paused_response_trailers(s);
+            return false;
+        }
         struct mp_filter *f = s->filters[i];
         if (f->type->on_response_trailers == NULL) {
             continue;
@@ -415,24 +468,6 @@ void mp_filter_respond_data(struct mp_filter *f, struct mp_str data, bool end)
         return;
     }
     s->resp_end_seen = end;
-    if (MP_UNLIKELY(s->resp_paused)) {
-        struct mp_filter *at = s->filters[s->resp_at];
-        if (s->resp_pause_in_data) {
-            enum mp_verdict v = at->type->on_response_data(at, data, end);
-            if (s->ended || s->local_reply) {
-                return;
-            }
-            hold_response(s, data);
-            if (v == MP_VERDICT_CONTINUE && !s->ended) {
-                mp_filter_resume_response(at);
-            } else if (v == MP_VERDICT_ABORT) {
-                mp_stream_abort(s, MP_FLAG_LOCAL_RESET, "filter_abort");
-            }
-            return;
-        }
-        hold_response(s, data);
-        return;
-    }
     (void)response_data_from(s, (int)f->index - 1, data, end);
 }
 
@@ -445,10 +480,6 @@ void mp_filter_respond_trailers(struct mp_filter *f, struct mp_hdrs *t)
     s->resp_end_seen = true;
     s->resp_trailers = *t;
     s->has_resp_trailers = true;
-    if (s->resp_paused) {
-        s->resp_trailers_held = true;
-        return;
-    }
     (void)response_trailers_from(s, (int)f->index - 1);
 }
 
@@ -458,17 +489,15 @@ static void release_held_response(struct mp_stream *s, int i)
     mp_buf_init(&s->resp_held);
     bool trailers = s->resp_trailers_held;
     s->resp_trailers_held = false;
-    bool end_without_data = held.n == 0 && s->resp_end_seen && !trailers && !s->resp_end;
+    bool end_without_data =
+        held.n == 0 && s->resp_end_seen && !s->resp_more && !trailers && !s->resp_end;
     while (held.n > 0 && !s->ended) {
         struct mp_str piece = mp_buf_front(&held);
-        bool last = piece.n == held.n && s->resp_end_seen && !trailers;
-        bool passed = response_data_from(s, i, piece, last);
+        bool more = s->resp_more;
+        s->resp_more = more || piece.n < held.n || trailers;
+        (void)response_data_from(s, i, piece, s->resp_end_seen && !s->resp_more);
+        s->resp_more = more;
         mp_buf_consume(&held, &s->cw->w.blocks, piece.n);
-        if (!passed && !s->ended && s->resp_paused) {
-            mp_buf_move(&s->resp_held, &held);
-            s->resp_trailers_held = trailers;
-            return;
-        }
     }
     mp_buf_fini(&held, &s->cw->w.blocks);
     if (s->ended) {
@@ -490,7 +519,8 @@ void mp_filter_resume_response(struct mp_filter *f)
     bool in_data = s->resp_pause_in_data;
     s->resp_paused = s->resp_pause_in_data = false;
     if (!s->resp_headers_passed) {
-        bool end = s->resp_end_seen && s->resp_held.n == 0 && !s->resp_trailers_held;
+        bool end =
+            s->resp_end_seen && !s->resp_more && s->resp_held.n == 0 && !s->resp_trailers_held;
         if (!response_headers_from(s, (int)f->index - 1, end) || end) {
             return;
         }
@@ -500,6 +530,22 @@ void mp_filter_resume_response(struct mp_filter *f)
         mp_chain_writable(s);
     }
     mp_cork_flush(s->cw);
+}
+
+void mp_filter_pass_request(struct mp_filter *f, struct mp_str data, bool end)
+{
+    struct mp_stream *s = f->stream;
+    if (!s->ended && !s->local_reply) {
+        (void)request_data_from(s, (uint16_t)(f->index + 1), data, end);
+    }
+}
+
+void mp_filter_pass_response(struct mp_filter *f, struct mp_str data, bool end)
+{
+    struct mp_stream *s = f->stream;
+    if (!s->ended) {
+        (void)response_data_from(s, (int)f->index - 1, data, end);
+    }
 }
 
 /* ---- services ---- */

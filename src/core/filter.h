@@ -14,7 +14,7 @@
  * data callback the data at hand is kept too, and the following filters get all of it at once after
  * the resume. A response head that is paused has not been sent. REPLY     the filter has called
  * mp_filter_reply: the request goes no further. ABORT     reset the stream (HTTP/1: the connection
- * is closed).
+ * is closed). TAKEN     (data and trailers) the filter has passed on itself what is to go on.
  *
  * Local replies pass the response callbacks of all filters of the chain, also of those whose
  * request callback was never called (their state is all zero then): so metrics and headers see
@@ -37,7 +37,13 @@ struct mp_filter_host;
 struct mp_stream;
 struct mp_route;
 
-enum mp_verdict { MP_VERDICT_CONTINUE, MP_VERDICT_PAUSE, MP_VERDICT_REPLY, MP_VERDICT_ABORT };
+enum mp_verdict {
+    MP_VERDICT_CONTINUE,
+    MP_VERDICT_PAUSE,
+    MP_VERDICT_REPLY,
+    MP_VERDICT_ABORT,
+    MP_VERDICT_TAKEN
+};
 
 /* Heads. Pseudo-header fields are members. path, authority, scheme may be replaced by filters
  * before the router (arena memory); mp_filter_clear_route makes the change count for routing. */
@@ -118,6 +124,13 @@ struct mp_reply_header {
 enum mp_verdict mp_filter_reply(struct mp_filter *f, unsigned status,
                                 const struct mp_reply_header *headers, struct mp_str body,
                                 const char *details);
+
+/* For filters that change bodies: from inside a data or trailers callback, any number of times;
+ * that callback returns TAKEN, and the following filters have seen what was passed, nothing else.
+ * end must come as it came, with the last piece; trailers that are taken become data with end. Such
+ * a filter does not pause, and has seen to content-length. */
+void mp_filter_pass_request(struct mp_filter *f, struct mp_str data, bool end);
+void mp_filter_pass_response(struct mp_filter *f, struct mp_str data, bool end);
 
 /* Go on after PAUSE; never from inside the callback that will return PAUSE. */
 void mp_filter_resume_request(struct mp_filter *f);

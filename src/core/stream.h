@@ -80,7 +80,8 @@ struct mp_stream {
         resp_headers_passed;           /* false: the head itself waits at the paused filter */
     struct mp_buf req_held, resp_held; /* data kept by a pause */
     bool req_trailers_held, resp_trailers_held;
-    uint32_t filter_marks; /* MP_FILTER_MARK_* */
+    bool req_more, resp_more; /* held data is being released, and this is not the last of it */
+    uint32_t filter_marks;    /* MP_FILTER_MARK_* */
 
     struct mp_req_head req;
     struct mp_resp_head *resp; /* current final response head, in the arena */
