@@ -526,6 +526,7 @@ def test_requests_in_flight_outlive_a_rotation(make):
     with p.connect() as c:
         c.send(wire.head("POST /x HTTP/1.1", [("Host", "a"), ("Content-Length", "4")] +
                          bearer(hs256("secret number 0"))) + b"ab")
+        p.wait_stat("http.ingress_http.downstream_rq_active", 1)
         rotate(p, text, "secret number 1")
         c.send(b"cd")
         assert c.response("POST").status == 200
