@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "conf/pb.h"
+#include "core/host.h"
 #include "envoy_config_endpoint_v3.pb-c.h"
 
 static void *alloc(struct mp_arena *a, size_t n)
@@ -51,8 +52,9 @@ static Envoy__Config__Endpoint__V3__LbEndpoint *make_endpoint(struct mp_arena *a
     envoy__config__endpoint__v3__endpoint__init(lb->endpoint);
     lb->endpoint->address = make_address(a, h);
     lb->endpoint->hostname = text(a, h->hostname);
-    lb->health_status = h->healthy ? ENVOY__CONFIG__CORE__V3__HEALTH_STATUS__HEALTHY
-                                   : ENVOY__CONFIG__CORE__V3__HEALTH_STATUS__UNHEALTHY;
+    lb->health_status = (h->configured_up && (h->health & MP_HEALTH_DOWN) == 0)
+                            ? ENVOY__CONFIG__CORE__V3__HEALTH_STATUS__HEALTHY
+                            : ENVOY__CONFIG__CORE__V3__HEALTH_STATUS__UNHEALTHY;
     lb->load_balancing_weight = alloc(a, sizeof(*lb->load_balancing_weight));
     google__protobuf__uint32_value__init(lb->load_balancing_weight);
     lb->load_balancing_weight->value = h->weight;

@@ -15,7 +15,8 @@ struct seen {
     struct mp_addr addr;
     struct mp_str text, hostname;
     uint32_t weight, priority, cx_active, rq_active;
-    bool healthy;
+    bool configured_up;
+    uint32_t health;
 };
 struct report {
     struct mp_arena arena;
@@ -68,7 +69,8 @@ static void report_host(struct report *r, uint32_t cluster_id, const struct mp_h
         .priority = h->priority,
         .cx_active = h->n_conns,
         .rq_active = length(&h->busy),
-        .healthy = h->healthy,
+        .configured_up = h->configured_up,
+        .health = mp_host_health(h->shared),
     };
 }
 
@@ -124,7 +126,8 @@ static struct mp_admin_host *host_of(struct mp_admin_hosts *h, const struct seen
         .hostname = dup(&h->arena, s->hostname),
         .weight = s->weight,
         .priority = s->priority,
-        .healthy = s->healthy,
+        .configured_up = s->configured_up,
+        .health = s->health,
     };
     mp_map_set(&h->hosts, key, host);
     struct mp_admin_cluster_hosts *c = cluster_of(h, s->cluster_id);

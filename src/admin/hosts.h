@@ -17,7 +17,8 @@ struct mp_admin_host {
     bool is_unix;
     struct mp_str hostname;
     uint32_t weight, priority;
-    bool healthy;
+    bool configured_up;
+    uint32_t health;               /* MP_HEALTH_* */
     uint32_t cx_active, rq_active; /* of all workers */
     struct mp_admin_host *next;    /* of the cluster */
 };

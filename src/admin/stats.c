@@ -6,6 +6,7 @@
 #include "admin/pages.h"
 #include "admin/stat_rows.h"
 #include "core/engine.h"
+#include "core/health.h"
 
 enum form { FORM_TEXT, FORM_JSON, FORM_PROMETHEUS };
 
@@ -115,6 +116,7 @@ static void answer(struct mp_admin_call *call, enum form form)
     q.filter = filter;
     q.prometheus = form == FORM_PROMETHEUS;
     mp_admin_refresh(call->engine);
+    mp_health_refresh_stats(call->engine);
     if (mp_is_err(mp_admin_stats_read(call->engine->stats, &q, &rows))) {
         mp_admin_fail(call, 400, "Invalid regex: it takes too long to match\n");
     } else {

@@ -150,8 +150,10 @@ void mp_build_route_upgrades(struct mp_conf_build *b,
                              const struct mp_conf_http *http, struct mp_conf_route *ret);
 void mp_build_routes(struct mp_conf_build *b, const pb_route_config *m,
                      const struct mp_conf_http *http, struct mp_conf_routes *ret);
+/* vhost: what routes inherit; its routes are being built. */
 void mp_build_route(struct mp_conf_build *b, const pb_route *m, const struct mp_conf_routes *table,
-                    const struct mp_conf_http *http, struct mp_conf_route *ret);
+                    const struct mp_conf_http *http, const struct mp_conf_route *vhost,
+                    struct mp_conf_route *ret);
 typedef Envoy__Config__Route__V3__VirtualHost__TypedPerFilterConfigEntry pb_override_entry;
 void mp_build_overrides(struct mp_conf_build *b, pb_override_entry **entries, size_t n,
                         const struct mp_conf_http *http, struct mp_conf_filter_override **ret,
@@ -160,6 +162,16 @@ void mp_build_overrides(struct mp_conf_build *b, pb_override_entry **entries, si
 void mp_build_overload(struct mp_conf_build *b,
                        const Envoy__Config__Overload__V3__OverloadManager *m);
 void mp_build_watchdogs(struct mp_conf_build *b, const pb_bootstrap *m);
+/* NULL when m is. */
+struct mp_conf_retry *mp_build_retry(struct mp_conf_build *b, const char *sub,
+                                     const Envoy__Config__Route__V3__RetryPolicy *m);
+void mp_build_health(struct mp_conf_build *b, const pb_cluster *m, struct mp_conf_cluster *ret);
+void mp_build_outlier(struct mp_conf_build *b, const pb_cluster *m, struct mp_conf_cluster *ret);
+/* Circuit breakers and how hosts are chosen. */
+void mp_build_balance(struct mp_conf_build *b, const pb_cluster *m, struct mp_conf_cluster *ret);
+/* Percent; *ret stays as it is when absent or bad. */
+void mp_build_percent(struct mp_conf_build *b, const char *sub, const Envoy__Type__V3__Percent *m,
+                      double *ret);
 void mp_build_cluster(struct mp_conf_build *b, const pb_cluster *m, struct mp_conf_cluster *ret);
 bool mp_build_has_cluster(const struct mp_conf_build *b, const char *name);
 /* Whatever spans several parts: names and addresses that must differ. */

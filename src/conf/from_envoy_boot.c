@@ -212,6 +212,9 @@ void mp_build_bootstrap(struct mp_conf_build *b, const pb_bootstrap *m)
         (void)mp_build_error(b, "stats_flush_interval", "use 1ms or more, less than 300s",
                              "interval is out of range");
     }
+    if (m->cluster_manager && m->cluster_manager->outlier_detection) {
+        c->outlier_log = mp_build_str(b, m->cluster_manager->outlier_detection->event_log_path);
+    }
     build_resources(b, m->static_resources);
     /* After the listeners, whose limits it may set. */
     build_layers(b, m->layered_runtime);

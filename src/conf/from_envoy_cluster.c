@@ -41,6 +41,24 @@ static bool build_health(struct mp_conf_build *b, const pb_lb_endpoint *m,
     }
 }
 
+static bool build_check_config(struct mp_conf_build *b,
+                               const Envoy__Config__Endpoint__V3__Endpoint__HealthCheckConfig *m,
+                               struct mp_conf_endpoint *ret)
+{
+    if (m->port_value > UINT16_MAX) {
+        (void)mp_build_error(b, "health_check_config.port_value", "use 1 to 65535",
+                             "port %u is out of range", m->port_value);
+        return false;
+    }
+    ret->check_port = (uint16_t)m->port_value;
+    ret->unchecked = m->disable_active_health_check;
+    if (!mp_build_header_text(b, "health_check_config.hostname", m->hostname, false)) {
+        return false;
+    }
+    ret->check_host = mp_build_str(b, m->hostname);
+    return true;
+}
+
 static bool build_endpoint(struct mp_conf_build *b, const pb_lb_endpoint *m,
                            enum mp_conf_discovery discovery, struct mp_conf_endpoint *ret)
 {
@@ -63,6 +81,9 @@ static bool build_endpoint(struct mp_conf_build *b, const pb_lb_endpoint *m,
         ok = false;
     }
     ret->hostname = mp_build_str(b, m->endpoint->hostname);
+    if (m->endpoint->health_check_config) {
+        ok &= build_check_config(b, m->endpoint->health_check_config, ret);
+    }
     if (ok && ret->hostname.n == 0 && discovery != MP_CLUSTER_STATIC) {
         ret->hostname = ret->addr.host; /* what auto_host_rewrite sends */
     }
@@ -89,6 +110,9 @@ static void build_endpoints(struct mp_conf_build *b, const pb_assignment *m,
     for (size_t i = 0; i < m->n_endpoints; i++) {
         const Envoy__Config__Endpoint__V3__LocalityLbEndpoints *l = m->endpoints[i];
         size_t mark = mp_build_enter(b, "endpoints[%zu]", i);
+        uint32_t locality_weight = 0;
+        mp_build_u32(b, "load_balancing_weight", l->load_balancing_weight, 1, WEIGHT_MAX,
+                     &locality_weight);
         if (l->priority > PRIORITY_MAX) {
             (void)mp_build_error(b, "priority", "use 0 to 128", "%u is out of range", l->priority);
         }
@@ -96,6 +120,8 @@ static void build_endpoints(struct mp_conf_build *b, const pb_assignment *m,
             size_t mark2 = mp_build_enter(b, "lb_endpoints[%zu]", j);
             struct mp_conf_endpoint *e = &ret->endpoints[ret->n_endpoints];
             e->priority = l->priority;
+            e->locality = (uint32_t)i;
+            e->locality_weight = locality_weight;
             ret->n_endpoints += build_endpoint(b, l->lb_endpoints[j], ret->discovery, e);
             mp_build_leave(b, mark2);
         }
@@ -263,36 +289,6 @@ static void build_upstream_options(struct mp_conf_build *b, const pb_cluster *m,
 
 /* ---- the rest ---- */
 
-static void build_breakers(struct mp_conf_build *b,
-                           const Envoy__Config__Cluster__V3__CircuitBreakers *m,
-                           struct mp_conf_cluster *ret)
-{
-    bool seen[2] = {false};
-    for (size_t i = 0; m && i < m->n_thresholds; i++) {
-        const Envoy__Config__Cluster__V3__CircuitBreakers__Thresholds *t = m->thresholds[i];
-        size_t mark = mp_build_enter(b, "circuit_breakers.thresholds[%zu]", i);
-        unsigned priority = (unsigned)t->priority;
-        if (priority >= MP_COUNTOF(seen)) {
-            (void)mp_build_error(b, "priority", NULL, "value %u is not supported", priority);
-        } else if (seen[priority]) {
-            mp_build_missing(b, "priority", NULL, "there are thresholds for this priority already");
-        } else {
-            /* No route can have priority HIGH here, so that its thresholds meet no request: checked
-             * and forgotten. */
-            struct mp_conf_cluster high,
-                *to = priority == ENVOY__CONFIG__CORE__V3__ROUTING_PRIORITY__DEFAULT ? ret : &high;
-            seen[priority] = true;
-            mp_build_u32(b, "max_connections", t->max_connections, 0, UINT32_MAX,
-                         &to->connections_max);
-            mp_build_u32(b, "max_pending_requests", t->max_pending_requests, 0, UINT32_MAX,
-                         &to->pending_max);
-            mp_build_u32(b, "max_requests", t->max_requests, 0, UINT32_MAX, &to->requests_max);
-            mp_build_u32(b, "max_retries", t->max_retries, 0, UINT32_MAX, &to->retries_max);
-        }
-        mp_build_leave(b, mark);
-    }
-}
-
 static void build_keepalive(struct mp_conf_build *b, const Envoy__Config__Core__V3__TcpKeepalive *m,
                             struct mp_conf_cluster *ret)
 {
@@ -325,21 +321,6 @@ static void build_kind(struct mp_conf_build *b, const pb_cluster *m, struct mp_c
         (void)mp_build_error(b, "type", "use STATIC, STRICT_DNS or LOGICAL_DNS",
                              "value %d is not supported", (int)m->type);
     }
-    switch (m->lb_policy) {
-    case CLUSTER(LB_POLICY__ROUND_ROBIN):
-        ret->lb = MP_LB_ROUND_ROBIN;
-        break;
-    case CLUSTER(LB_POLICY__LEAST_REQUEST):
-        ret->lb = MP_LB_LEAST_REQUEST;
-        break;
-    case CLUSTER(LB_POLICY__RANDOM):
-        ret->lb = MP_LB_RANDOM;
-        break;
-    default:
-        (void)mp_build_error(b, "lb_policy", "use ROUND_ROBIN", "value %d is not supported",
-                             (int)m->lb_policy);
-        break;
-    }
 }
 
 void mp_build_cluster(struct mp_conf_build *b, const pb_cluster *m, struct mp_conf_cluster *ret)
@@ -349,10 +330,6 @@ void mp_build_cluster(struct mp_conf_build *b, const pb_cluster *m, struct mp_co
         .dns_refresh_ms = 5000,
         .connect_timeout_ms = 5000,
         .idle_timeout_ms = 3600000,
-        .connections_max = 1024,
-        .pending_max = 1024,
-        .requests_max = 1024,
-        .retries_max = 3,
         .buffer_limit = BUFFER_DEFAULT,
         .resp_fields_max = 100,
         .resp_head_bytes_max = HEAD_DEFAULT,
@@ -377,7 +354,9 @@ void mp_build_cluster(struct mp_conf_build *b, const pb_cluster *m, struct mp_co
     build_common(b, m->common_http_protocol_options, ret);
     check_http1(b, m->http_protocol_options);
     build_upstream_options(b, m, ret);
-    build_breakers(b, m->circuit_breakers, ret);
+    mp_build_balance(b, m, ret);
+    mp_build_health(b, m, ret);
+    mp_build_outlier(b, m, ret);
     if (m->upstream_connection_options) {
         build_keepalive(b, m->upstream_connection_options->tcp_keepalive, ret);
     }

@@ -246,6 +246,19 @@ static void build_forward(struct mp_conf_build *b, const pb_action *m,
     mp_build_ms(b, "timeout", m->timeout, &ret->timeout_ms);
     mp_build_ms(b, "idle_timeout", m->idle_timeout, &ret->idle_timeout_ms);
     build_durations(b, m, ret);
+    if (m->retry_policy) {
+        ret->retry = mp_build_retry(b, "retry_policy", m->retry_policy);
+    }
+    switch (m->priority) {
+    case ENVOY__CONFIG__CORE__V3__ROUTING_PRIORITY__DEFAULT:
+        break;
+    case ENVOY__CONFIG__CORE__V3__ROUTING_PRIORITY__HIGH:
+        ret->high_priority = true;
+        break;
+    default:
+        (void)mp_build_error(b, "priority", NULL, "value %d is not supported", (int)m->priority);
+        break;
+    }
     build_rewrite(b, m, ret);
     mp_build_route_upgrades(b, m, http, ret);
     switch (m->cluster_specifier_case) {
@@ -337,13 +350,20 @@ static void build_direct(struct mp_conf_build *b,
 /* ---- the route ---- */
 
 void mp_build_route(struct mp_conf_build *b, const pb_route *m, const struct mp_conf_routes *table,
-                    const struct mp_conf_http *http, struct mp_conf_route *ret)
+                    const struct mp_conf_http *http, const struct mp_conf_route *vhost,
+                    struct mp_conf_route *ret)
 {
     size_t mark;
     ret->line = mp_build_line(b);
     ret->name = mp_build_str(b, m->name);
     ret->runtime_fraction_millionths = 1000000;
     ret->idle_timeout_ms = UINT64_MAX;
+    ret->retry = vhost->retry;
+    ret->count_attempts = vhost->count_attempts;
+    ret->tell_attempts = vhost->tell_attempts;
+    ret->retry_buffer_max = vhost->retry_buffer_max;
+    mp_build_u32(b, "per_request_buffer_limit_bytes", m->per_request_buffer_limit_bytes, 0,
+                 1u << 30, &ret->retry_buffer_max);
     if (m->match) {
         mark = mp_build_enter(b, "match");
         build_match(b, m->match, ret);

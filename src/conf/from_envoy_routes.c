@@ -170,11 +170,19 @@ static void build_vhost(struct mp_conf_build *b, const pb_vhost *m,
     mp_build_header_ops(b, MP_BUILD_HEADER_FIELDS(m), &ret->ops);
     mp_build_overrides(b, m->typed_per_filter_config, m->n_typed_per_filter_config, http,
                        &ret->overrides, &ret->n_overrides);
+    struct mp_conf_route inherited = {
+        .retry = mp_build_retry(b, "retry_policy", m->retry_policy),
+        .count_attempts = m->include_request_attempt_count,
+        .tell_attempts = m->include_attempt_count_in_response,
+        .retry_buffer_max = UINT32_MAX,
+    };
+    mp_build_u32(b, "per_request_buffer_limit_bytes", m->per_request_buffer_limit_bytes, 0,
+                 1u << 30, &inherited.retry_buffer_max);
     ret->routes = mp_build_take(b, m->n_routes, sizeof(*ret->routes));
     ret->n_routes = (uint32_t)m->n_routes;
     for (size_t i = 0; i < m->n_routes; i++) {
         size_t mark = mp_build_enter(b, "routes[%zu]", i);
-        mp_build_route(b, m->routes[i], table, http, &ret->routes[i]);
+        mp_build_route(b, m->routes[i], table, http, &inherited, &ret->routes[i]);
         mp_build_leave(b, mark);
     }
 }

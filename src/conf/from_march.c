@@ -35,6 +35,18 @@ static enum protocol protocol_of(const char *name)
     return UNKNOWN;
 }
 
+/* Envoy's number; negative: none. */
+static int policy_of(const char *name)
+{
+    static const char *const names[] = {"round_robin", "least_request", "", "random"};
+    for (size_t i = 0; i < MP_COUNTOF(names); i++) {
+        if (name[0] && strcmp(name, names[i]) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
 static void check_hosts(struct mp_march *m, const pb_service *s)
 {
     if (s->n_hosts == 0) {
@@ -56,9 +68,27 @@ static void check_hosts(struct mp_march *m, const pb_service *s)
     }
 }
 
+/* What is checked here is checked in the file's own words; the rest after translation. */
+static void check_balance(struct mp_march *m, const pb_service *s)
+{
+    struct mp_conf_build *b = m->b;
+    const char *path = s->health_check_path;
+    if (path[0] && (path[0] != '/' || strpbrk(path, " #"))) {
+        (void)mp_build_error(b, "health_check_path", "begin it with /", "\"%s\" is not a path",
+                             path);
+    }
+    if (s->balance[0] && policy_of(s->balance) < 0) {
+        (void)mp_build_error(b, "balance", "use round_robin, least_request or random",
+                             "\"%s\" is not supported", s->balance);
+    }
+    if (s->ejection && s->ejection->max_percent && s->ejection->max_percent->value > 100) {
+        (void)mp_build_error(b, "ejection.max_percent", "use 0 to 100", "%u is out of range",
+                             s->ejection->max_percent->value);
+    }
+}
+
 static void check_service(struct mp_march *m, const pb_service *s)
 {
-    static const char later[] = "remove it, or use --allow-unsupported to run without it";
     struct mp_conf_build *b = m->b;
     if (s->name[0] == '\0') {
         mp_build_missing(b, "name", NULL, "name is missing");
@@ -101,10 +131,7 @@ static void check_service(struct mp_march *m, const pb_service *s)
         (void)mp_build_error(b, "http2_enabled", "use false",
                              "HTTP/2 to services is not supported yet");
     }
-    if (s->health_check_path[0]) {
-        mp_build_unsupported(b, "health_check_path", later,
-                             "active health checks are not supported yet");
-    }
+    check_balance(m, s);
 }
 
 static int by_name(const void *a, const void *b)
@@ -354,7 +381,8 @@ static Envoy__Config__Endpoint__V3__ClusterLoadAssignment *make_assignment(struc
 static void set_breakers(struct mp_march *m, pb_cluster *c)
 {
     const pb_limits *l = m->file->limits;
-    if (!l || (!l->service_connections && !l->service_pending && !l->service_requests)) {
+    if (!l || (!l->service_connections && !l->service_pending && !l->service_requests &&
+               !l->service_retries)) {
         return;
     }
     Envoy__Config__Cluster__V3__CircuitBreakers__Thresholds *t =
@@ -362,9 +390,49 @@ static void set_breakers(struct mp_march *m, pb_cluster *c)
     t->max_connections = l->service_connections;
     t->max_pending_requests = l->service_pending;
     t->max_requests = l->service_requests;
+    t->max_retries = l->service_retries;
     c->circuit_breakers = MP_MARCH_NEW(m, envoy__config__cluster__v3__circuit_breakers);
     c->circuit_breakers->thresholds = MP_MARCH_LIST(m, c->circuit_breakers->thresholds, 1);
     c->circuit_breakers->thresholds[c->circuit_breakers->n_thresholds++] = t;
+}
+
+#define CHECK_INTERVAL_S 10
+#define CHECK_TIMEOUT_S  5
+
+static void set_health_check(struct mp_march *m, const pb_service *s, pb_cluster *c)
+{
+    if (s->health_check_path[0] == '\0') {
+        return;
+    }
+    Envoy__Config__Core__V3__HealthCheck *h =
+        MP_MARCH_NEW(m, envoy__config__core__v3__health_check);
+    h->interval = mp_march_seconds(m, CHECK_INTERVAL_S);
+    h->no_traffic_interval = mp_march_seconds(m, CHECK_INTERVAL_S);
+    h->timeout = mp_march_seconds(m, CHECK_TIMEOUT_S);
+    h->unhealthy_threshold = mp_march_u32(m, 3);
+    h->healthy_threshold = mp_march_u32(m, 2);
+    h->interval_jitter_percent = 10;
+    h->health_checker_case =
+        ENVOY__CONFIG__CORE__V3__HEALTH_CHECK__HEALTH_CHECKER_HTTP_HEALTH_CHECK;
+    h->http_health_check =
+        MP_MARCH_NEW(m, envoy__config__core__v3__health_check__http_health_check);
+    h->http_health_check->path = s->health_check_path;
+    h->http_health_check->host = s->hosts[0];
+    c->health_checks = MP_MARCH_LIST(m, c->health_checks, 1);
+    c->health_checks[c->n_health_checks++] = h;
+}
+
+static void set_ejection(struct mp_march *m, const pb_service *s, pb_cluster *c)
+{
+    if (!s->ejection) {
+        return;
+    }
+    c->outlier_detection = MP_MARCH_NEW(m, envoy__config__cluster__v3__outlier_detection);
+    c->outlier_detection->consecutive_5xx = s->ejection->failures;
+    c->outlier_detection->base_ejection_time = s->ejection->time;
+    c->outlier_detection->max_ejection_percent = s->ejection->max_percent;
+    /* Rates need a traffic and a number of hosts that few simple files have. */
+    c->outlier_detection->enforcing_success_rate = mp_march_u32(m, 0);
 }
 
 pb_cluster *mp_march_cluster(struct mp_march *m, const pb_service *s)
@@ -393,6 +461,17 @@ pb_cluster *mp_march_cluster(struct mp_march *m, const pb_service *s)
     c->upstream_connection_options->tcp_keepalive->keepalive_interval = mp_march_u32(m, 15);
     c->upstream_connection_options->tcp_keepalive->keepalive_probes = mp_march_u32(m, 4);
     set_breakers(m, c);
+    set_health_check(m, s, c);
+    set_ejection(m, s, c);
+    if (s->balance[0]) {
+        c->lb_policy = (Envoy__Config__Cluster__V3__Cluster__LbPolicy)policy_of(s->balance);
+    }
+    if (c->n_health_checks > 0 || c->outlier_detection) {
+        /* Hosts that all fail are no hosts: 503 says so. */
+        c->common_lb_config =
+            MP_MARCH_NEW(m, envoy__config__cluster__v3__cluster__common_lb_config);
+        c->common_lb_config->healthy_panic_threshold = MP_MARCH_NEW(m, envoy__type__v3__percent);
+    }
     c->load_assignment = make_assignment(m, s);
     return c;
 }

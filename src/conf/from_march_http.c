@@ -9,6 +9,7 @@
 #include "conf/pb_int.h"
 #include "envoy_extensions_filters_http_router_v3.pb-c.h"
 #include "envoy_extensions_filters_network_http_connection_manager_v3.pb-c.h"
+#include "envoy_extensions_retry_host_previous_hosts_v3.pb-c.h"
 
 typedef Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager
     pb_manager;
@@ -121,6 +122,31 @@ static void allow_websocket(struct mp_march *m, Envoy__Config__Route__V3__RouteA
     a->upgrade_configs[a->n_upgrade_configs++] = u;
 }
 
+static Envoy__Config__Route__V3__RetryPolicy *retry_policy(struct mp_march *m,
+                                                           const Marchproxy__Config__V1__Retries *r)
+{
+    if (!r) {
+        return NULL;
+    }
+    Envoy__Config__Route__V3__RetryPolicy *p =
+        MP_MARCH_NEW(m, envoy__config__route__v3__retry_policy);
+    Envoy__Config__Route__V3__RetryPolicy__RetryHostPredicate *other =
+        MP_MARCH_NEW(m, envoy__config__route__v3__retry_policy__retry_host_predicate);
+    p->retry_on = r->on[0] ? r->on : "connect-failure,refused-stream,reset";
+    p->num_retries = r->attempts;
+    p->per_try_timeout = r->per_try_timeout;
+    other->name = "envoy.retry_host_predicates.previous_hosts";
+    other->config_type_case =
+        ENVOY__CONFIG__ROUTE__V3__RETRY_POLICY__RETRY_HOST_PREDICATE__CONFIG_TYPE_TYPED_CONFIG;
+    ProtobufCMessage *predicate = MP_MARCH_NEW(
+        m, envoy__extensions__retry__host__previous_hosts__v3__previous_hosts_predicate);
+    other->typed_config = mp_march_any(m, predicate);
+    p->retry_host_predicate = MP_MARCH_LIST(m, p->retry_host_predicate, 1);
+    p->retry_host_predicate[p->n_retry_host_predicate++] = other;
+    p->host_selection_retry_max_attempts = 5;
+    return p;
+}
+
 static pb_route *make_route(struct mp_march *m, const pb_march_route *r)
 {
     pb_route *out = MP_MARCH_NEW(m, envoy__config__route__v3__route);
@@ -137,6 +163,7 @@ static pb_route *make_route(struct mp_march *m, const pb_march_route *r)
     if (allows_websocket(m, r->cluster_name)) {
         allow_websocket(m, out->route);
     }
+    out->route->retry_policy = retry_policy(m, r->retries);
     return out;
 }
 

@@ -131,11 +131,45 @@ struct mp_conf_weighted {
     uint32_t weight;
     struct mp_conf_header_ops headers;
 };
-struct mp_conf_retry { /* acts from the retry issue on; until then n is refused by name */
-    uint32_t on;       /* bits, core/retry.h */
-    uint32_t num_retries;
-    uint64_t per_try_timeout_ms;
+enum { /* what may be tried again */
+       MP_RETRY_5XX = 1 << 0,
+       MP_RETRY_GATEWAY_ERROR = 1 << 1,
+       MP_RETRY_RESET = 1 << 2,
+       MP_RETRY_CONNECT_FAILURE = 1 << 3,
+       MP_RETRY_REFUSED_STREAM = 1 << 4,
+       MP_RETRY_RETRIABLE_4XX = 1 << 5,
+       MP_RETRY_STATUS_CODES = 1 << 6,
+       MP_RETRY_HEADERS = 1 << 7,
+       MP_RETRY_RATELIMITED = 1 << 8,
+       /* by grpc-status in the response's head */
+       MP_RETRY_CANCELLED = 1 << 9,
+       MP_RETRY_DEADLINE_EXCEEDED = 1 << 10,
+       MP_RETRY_INTERNAL = 1 << 11,
+       MP_RETRY_RESOURCE_EXHAUSTED = 1 << 12,
+       MP_RETRY_UNAVAILABLE = 1 << 13
 };
+struct mp_conf_reset_header {
+    struct mp_str name; /* lower case */
+    bool unix_time;     /* else seconds from now */
+};
+struct mp_conf_retry {
+    uint32_t on; /* MP_RETRY_* */
+    uint32_t num_retries;
+    uint64_t per_try_timeout_ms, per_try_idle_ms; /* 0: none */
+    uint64_t base_ms, max_ms;                     /* of the back-off; default 25 and 250 */
+    uint16_t *codes;
+    uint32_t n_codes;
+    struct mp_conf_header_match *headers, *req_headers;
+    uint32_t n_headers, n_req_headers;
+    bool other_hosts; /* previous_hosts */
+    uint32_t host_attempts;
+    struct mp_conf_reset_header *reset_headers;
+    uint32_t n_reset_headers;
+    uint64_t rate_limited_max_ms;
+};
+/* "5xx,reset"; false with *ret_bad set to the word that means nothing (empty: all do). grpc: words
+ * of retry_on that tell of grpc-status only. */
+bool mp_conf_retry_on(struct mp_str words, uint32_t *ret, struct mp_str *ret_bad);
 struct mp_conf_route {
     struct mp_str name; /* may be empty */
     enum mp_conf_path_match path_kind;
@@ -161,7 +195,11 @@ struct mp_conf_route {
      * or the client's deadline as it is. */
     bool limits_duration;
     uint64_t max_stream_duration_ms, grpc_timeout_header_max_ms, grpc_timeout_header_offset_ms;
-    struct mp_conf_upgrade *upgrades; /* those named here; for others the manager's count */
+    const struct mp_conf_retry *retry;  /* NULL: none */
+    bool high_priority;                 /* of the circuit breakers */
+    bool count_attempts, tell_attempts; /* x-envoy-attempt-count up- and downstream */
+    uint32_t retry_buffer_max;          /* body kept for a retry; UINT32_MAX: the listener's */
+    struct mp_conf_upgrade *upgrades;   /* those named here; for others the manager's count */
     uint32_t n_upgrades;
     struct mp_str prefix_rewrite; /* empty: none */
     struct mp_str host_rewrite;   /* empty: none */
@@ -331,7 +369,54 @@ struct mp_conf_endpoint {
     struct mp_str hostname;
     uint32_t weight;          /* >= 1; default 1 */
     uint32_t priority;        /* 0 is best */
+    uint32_t locality;        /* index of its group in the file */
+    uint32_t locality_weight; /* 0: gets no traffic where localities are weighted */
     bool draining, unhealthy; /* configured health_status */
+    bool unchecked;           /* no active health check */
+    uint16_t check_port;      /* 0: that of addr */
+    struct mp_str check_host; /* empty: the check's own */
+};
+struct mp_conf_status_range {
+    uint16_t from, to; /* [from, to) */
+};
+struct mp_conf_health_check {
+    bool is_http; /* else TCP */
+    uint64_t timeout_ms, interval_ms, initial_jitter_ms, interval_jitter_ms;
+    uint32_t jitter_percent;
+    uint32_t unhealthy_threshold, healthy_threshold;
+    bool reuse_connection;
+    uint64_t no_traffic_ms, no_traffic_healthy_ms, unhealthy_ms, unhealthy_edge_ms, healthy_edge_ms;
+    struct mp_str event_log; /* path; empty: none */
+    bool always_log_failures, always_log_success;
+    struct mp_str host, path, method;
+    struct mp_conf_header_ops ops; /* of requests; plain values */
+    struct mp_conf_status_range *expected, *retriable;
+    uint32_t n_expected, n_retriable;
+    struct mp_str send, *receive; /* bytes */
+    uint32_t n_receive;
+};
+struct mp_conf_outlier {
+    uint32_t consecutive_5xx, consecutive_gateway, consecutive_local; /* 0: off */
+    uint32_t enforce_5xx, enforce_gateway, enforce_local;             /* percent */
+    uint64_t interval_ms, base_ms, max_ms, jitter_ms;
+    struct mp_str event_log; /* path, the same for all clusters; empty: none */
+    uint32_t ejection_percent_max;
+    bool split_local;
+    bool check_unejects;
+    uint32_t enforce_success, enforce_success_local, success_hosts_min, success_volume_min,
+        success_stdev_factor; /* in thousandths */
+    uint32_t enforce_failures, enforce_failures_local, failure_threshold, failure_hosts_min,
+        failure_volume_min;
+};
+enum { MP_PRIORITY_DEFAULT, MP_PRIORITY_HIGH, MP_PRIORITIES };
+/* Circuit breaker of one routing priority: limits of the whole process. */
+struct mp_conf_breaker {
+    uint32_t connections_max, pending_max, requests_max; /* default 1024 */
+    uint32_t retries_max;                                /* default 3 */
+    bool track_remaining;
+    bool retry_budget;
+    double budget_percent;
+    uint32_t budget_min;
 };
 struct mp_conf_cluster {
     struct mp_conf_part *part; /* where all of it is */
@@ -348,17 +433,23 @@ struct mp_conf_cluster {
     uint64_t connect_timeout_ms; /* default 5000 */
     uint64_t idle_timeout_ms;    /* of pooled connections; default 3600000 */
     uint64_t max_connection_duration_ms;
-    uint32_t requests_per_connection;             /* 0: no limit */
-    uint32_t connections_max;                     /* default 1024, whole process */
-    uint32_t pending_max;                         /* default 1024, whole process */
-    uint32_t requests_max;                        /* default 1024, whole process */
-    uint32_t retries_max;                         /* default 3 */
+    uint32_t requests_per_connection; /* 0: no limit */
+    struct mp_conf_breaker breakers[MP_PRIORITIES];
     uint32_t buffer_limit;                        /* per connection */
     bool http2;                                   /* refused until HTTP/2 upstreams exist */
     uint32_t ka_idle_s, ka_interval_s, ka_probes; /* TCP keepalive; all 0: off */
     struct mp_conf_addr source_addr;              /* host empty: none */
-    uint16_t resp_fields_max;                     /* default 100 */
-    uint32_t resp_head_bytes_max;                 /* default 60 KiB */
+    struct mp_conf_health_check *check;           /* NULL: none */
+    struct mp_conf_outlier *outlier;              /* NULL: none */
+    double panic_percent;                         /* default 50 */
+    uint32_t overprovisioning;                    /* percent; default 140 */
+    bool locality_weighted;
+    uint32_t choice_count;  /* LEAST_REQUEST; default 2 */
+    double active_bias;     /* LEAST_REQUEST; default 1 */
+    uint64_t slow_start_ms; /* 0: off */
+    double slow_aggression, slow_min_percent;
+    uint16_t resp_fields_max;     /* default 100 */
+    uint32_t resp_head_bytes_max; /* default 60 KiB */
     size_t line;
 };
 
@@ -412,6 +503,7 @@ struct mp_conf {
     uint32_t n_clusters;
     struct mp_conf_overload overload;
     struct mp_conf_watchdog watchdog_main, watchdog_workers;
+    struct mp_str outlier_log;           /* path; empty: none */
     uint64_t stats_flush_interval_ms;    /* default 5000 */
     uint32_t downstream_connections_max; /* whole process; default 50000, lowered to what
                                             RLIMIT_NOFILE allows */

@@ -316,27 +316,33 @@ static void hand_over(struct mp_alog_set *set, struct alog_lane *lane)
 }
 
 /* The line at the end of the open buffer; false when it does not fit there. */
-static bool add_line(const struct mp_alog *a, struct alog_buf *b, const struct mp_stream *s)
+/* s: the line is made for it; NULL: it is there. */
+static bool add_line(const struct mp_alog *a, struct alog_buf *b, const struct mp_stream *s,
+                     struct mp_str line)
 {
-    size_t room = MP_ALOG_BUFFER - b->n;
-    size_t n =
-        mp_alog_format(&a->format, s, b->text + b->n, MP_MIN(room, (size_t)MP_ALOG_LINE_MAX));
+    size_t room = MP_ALOG_BUFFER - b->n, n = line.n <= room ? line.n : 0;
+    if (MP_LIKELY(s != NULL)) {
+        n = mp_alog_format(&a->format, s, b->text + b->n, MP_MIN(room, (size_t)MP_ALOG_LINE_MAX));
+    } else {
+        memcpy(b->text + b->n, line.p, n);
+    }
     b->n += (uint32_t)n;
     b->lines += n > 0;
     return n > 0;
 }
 
-void mp_alog_write(struct mp_alog *a, struct mp_core_worker *cw, const struct mp_stream *s)
+static void write_line(struct mp_alog *a, struct mp_core_worker *cw, const struct mp_stream *s,
+                       struct mp_str line)
 {
     uint32_t worker = cw->w.id;
     MP_DEBUG_ASSERT(worker < a->set->opts.n_workers);
     struct alog_lane *lane = &a->sink->lanes[worker];
     struct alog_buf *b = lane->open != NULL ? lane->open : open_buffer(a->set, lane, worker);
-    bool added = b != NULL && add_line(a, b, s);
+    bool added = b != NULL && add_line(a, b, s, line);
     if (b != NULL && !added) {
         hand_over(a->set, lane);
         b = open_buffer(a->set, lane, worker);
-        added = b != NULL && add_line(a, b, s);
+        added = b != NULL && add_line(a, b, s, line);
     }
     if (!added) {
         mp_stat_inc(a->set->stats[worker], MP_ST_ALOG_DROPPED);
@@ -350,6 +356,16 @@ void mp_alog_write(struct mp_alog *a, struct mp_core_worker *cw, const struct mp
             mp_timer_in(cw->w.loop, &cw->alog_timer, MP_ALOG_FLUSH_MS);
         }
     }
+}
+
+void mp_alog_write(struct mp_alog *a, struct mp_core_worker *cw, const struct mp_stream *s)
+{
+    write_line(a, cw, s, mp_str(NULL, 0));
+}
+
+void mp_alog_write_line(struct mp_alog *a, struct mp_core_worker *cw, struct mp_str line)
+{
+    write_line(a, cw, NULL, line);
 }
 
 void mp_alog_flush(struct mp_alog_set *set, uint32_t worker, bool all)

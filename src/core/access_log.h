@@ -69,6 +69,8 @@ void mp_alog_fini(struct mp_alog *a);
 void mp_alog_worker_init(struct mp_core_worker *cw);
 /* Worker: the stream has ended. */
 void mp_alog_write(struct mp_alog *a, struct mp_core_worker *cw, const struct mp_stream *s);
+/* Worker: a line that was made elsewhere, with its newline. */
+void mp_alog_write_line(struct mp_alog *a, struct mp_core_worker *cw, struct mp_str line);
 /* Worker: hands over what is older than 100 ms; called by the timer, and at the end with all true.
  */
 void mp_alog_flush(struct mp_alog_set *set, uint32_t worker, bool all);

@@ -13,8 +13,13 @@ MP_MUST_USE mp_err mp_core_build_listener(struct mp_engine *e, const struct mp_c
 MP_MUST_USE mp_err mp_core_build_cluster(struct mp_engine *e, const struct mp_conf_cluster *conf,
                                          struct mp_cluster *old, struct mp_diag *diag,
                                          struct mp_cluster **ret);
-MP_MUST_USE mp_err mp_core_build_endpoints(const struct mp_conf_cluster *conf, struct mp_diag *diag,
+MP_MUST_USE mp_err mp_core_build_endpoints(struct mp_engine *e, struct mp_cluster_shared *shared,
+                                           const struct mp_conf_cluster *conf, struct mp_diag *diag,
                                            struct mp_endpoint_set **ret);
+/* The rest of an endpoint whose address and hostname are known. */
+struct mp_endpoint;
+void mp_endpoint_fill(struct mp_engine *e, struct mp_cluster_shared *c,
+                      const struct mp_conf_endpoint *conf, struct mp_endpoint *ret);
 /* The same message as before? */
 static inline bool mp_core_same_source(const struct mp_conf_source *a,
                                        const struct mp_conf_source *b)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "core/access_log.h"
 #include "core/build.h"
 #include "core/cluster.h"
 #include "core/names.h"
@@ -12,6 +13,9 @@ static void cluster_destroy(struct mp_obj *o)
 {
     struct mp_cluster *c = MP_CONTAINER_OF(o, struct mp_cluster, obj);
     mp_endpoint_set_unref(c->endpoints);
+    mp_alog_fini(c->check_log);
+    mp_alog_fini(c->outlier_log);
+    mp_arena_fini(&c->arena);
     mp_stat_scope_unref(c->stats);
     mp_conf_part_unref(c->part);
     mp_obj_fini(o);
@@ -24,8 +28,10 @@ struct mp_cluster_shared *mp_cluster_shared_get(struct mp_engine *e, struct mp_s
     pthread_mutex_lock(&e->shared_lock);
     struct mp_cluster_shared *s = mp_map_get(&e->cluster_shared, name);
     if (s == NULL) {
-        s = calloc(1, sizeof(*s));
+        s = aligned_alloc(MP_CACHE_LINE, sizeof(*s));
         MP_ASSERT(s != NULL);
+        *s = (struct mp_cluster_shared){0};
+        mp_map_init(&s->hosts);
         s->name = mp_str_c(mp_str_dup_c(name));
         s->id = mp_names_id(e->cluster_names, name);
         mp_map_set(&e->cluster_shared, s->name, s);
@@ -46,7 +52,20 @@ static mp_err endpoint_addr(const struct mp_conf_endpoint *e, struct mp_arena *a
     return MP_OK;
 }
 
-mp_err mp_core_build_endpoints(const struct mp_conf_cluster *conf, struct mp_diag *diag,
+void mp_endpoint_fill(struct mp_engine *e, struct mp_cluster_shared *c,
+                      const struct mp_conf_endpoint *conf, struct mp_endpoint *ret)
+{
+    ret->shared = mp_host_shared_get(e, c, &ret->addr);
+    ret->conf = conf;
+    ret->weight = conf->weight > 0 ? conf->weight : 1;
+    ret->priority = conf->priority;
+    ret->locality = conf->locality;
+    ret->locality_weight = conf->locality_weight;
+    ret->configured_up = !conf->draining && !conf->unhealthy;
+}
+
+mp_err mp_core_build_endpoints(struct mp_engine *engine, struct mp_cluster_shared *shared,
+                               const struct mp_conf_cluster *conf, struct mp_diag *diag,
                                struct mp_endpoint_set **ret)
 {
     struct mp_endpoint_set *s = calloc(1, sizeof(*s));
@@ -67,26 +86,48 @@ mp_err mp_core_build_endpoints(const struct mp_conf_cluster *conf, struct mp_dia
             return err;
         }
         out->hostname = mp_arena_dup(&s->arena, e->hostname);
-        out->weight = e->weight > 0 ? e->weight : 1;
-        out->priority = e->priority;
-        out->healthy = !e->draining && !e->unhealthy;
+        mp_endpoint_fill(engine, shared, e, out);
         s->n++;
     }
     *ret = s;
     return MP_OK;
 }
 
+static struct mp_str outlier_path(const struct mp_conf_cluster *c)
+{
+    return c->outlier != NULL ? c->outlier->event_log : MP_STR("");
+}
+
+static mp_err open_log(struct mp_engine *e, struct mp_cluster *c, struct mp_str path,
+                       struct mp_diag *diag, struct mp_alog **ret)
+{
+    if (path.n == 0) {
+        return MP_OK;
+    }
+    const struct mp_conf_alog conf = {.kind = MP_ALOG_FILE, .path = path, .default_json = true};
+    return mp_alog_build(&conf, &c->arena, e->alogs, diag, ret);
+}
+
+static mp_err open_logs(struct mp_engine *e, struct mp_cluster *c, struct mp_diag *diag)
+{
+    struct mp_str check = c->conf->check != NULL ? c->conf->check->event_log : MP_STR("");
+    MP_TRY(open_log(e, c, check, diag, &c->check_log));
+    return open_log(e, c, outlier_path(c->conf), diag, &c->outlier_log);
+}
+
 mp_err mp_core_build_cluster(struct mp_engine *e, const struct mp_conf_cluster *conf,
                              struct mp_cluster *old, struct mp_diag *diag, struct mp_cluster **ret)
 {
-    if (old != NULL && mp_core_same_source(&old->conf->source, &conf->source)) {
+    if (old != NULL && mp_core_same_source(&old->conf->source, &conf->source) &&
+        mp_str_eq(outlier_path(old->conf), outlier_path(conf))) {
         mp_obj_ref(&old->obj);
         *ret = old;
         return MP_OK;
     }
     struct mp_endpoint_set *set = NULL;
+    struct mp_cluster_shared *shared = mp_cluster_shared_get(e, conf->name);
     if (conf->discovery == MP_CLUSTER_STATIC) {
-        MP_TRY(mp_core_build_endpoints(conf, diag, &set));
+        MP_TRY(mp_core_build_endpoints(e, shared, conf, diag, &set));
     }
     struct mp_cluster *c = calloc(1, sizeof(*c));
     MP_ASSERT(c != NULL);
@@ -95,10 +136,16 @@ mp_err mp_core_build_cluster(struct mp_engine *e, const struct mp_conf_cluster *
     c->part = conf->part;
     mp_conf_part_ref(c->part);
     c->endpoints = set;
-    c->shared = mp_cluster_shared_get(e, conf->name);
+    c->shared = shared;
+    mp_arena_init(&c->arena, NULL, 0, &mp_block_source_heap, 256, 1 << 20);
     c->id = c->shared->id;
     c->stats = mp_stat_scope_get(e->stats, &mp_stats_cluster,
                                  conf->alt_stat_name.n > 0 ? conf->alt_stat_name : conf->name);
+    mp_err err = open_logs(e, c, diag);
+    if (mp_is_err(err)) {
+        mp_obj_unref(&c->obj);
+        return err;
+    }
     *ret = c;
     return MP_OK;
 }

@@ -18,6 +18,9 @@ void mp_endpoint_set_ref(struct mp_endpoint_set *s)
 void mp_endpoint_set_unref(struct mp_endpoint_set *s)
 {
     if (s != NULL && __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+        for (uint32_t i = 0; i < s->n; i++) {
+            mp_host_shared_unref(s->v[i].shared);
+        }
         mp_arena_fini(&s->arena);
         free(s);
     }
@@ -25,7 +28,7 @@ void mp_endpoint_set_unref(struct mp_endpoint_set *s)
 
 /* ---- hosts ---- */
 
-static struct mp_host_local *host_new(struct mp_cluster_local *c, const struct mp_endpoint *e)
+struct mp_host_local *mp_host_local_new(struct mp_cluster_local *c, const struct mp_endpoint *e)
 {
     struct mp_host_local *h = calloc(1, sizeof(*h));
     MP_ASSERT(h != NULL);
@@ -33,6 +36,8 @@ static struct mp_host_local *host_new(struct mp_cluster_local *c, const struct m
     size_t n = mp_addr_format(&e->addr, text);
     h->cluster = c;
     h->addr = e->addr;
+    h->shared = e->shared;
+    mp_host_shared_ref(h->shared);
     h->text = mp_str_c(mp_str_dup_c(mp_str(text, n)));
     h->hostname = mp_str_c(mp_str_dup_c(e->hostname));
     if (h->addr.family == MP_ADDR_UNIX) {
@@ -48,6 +53,7 @@ static struct mp_host_local *host_new(struct mp_cluster_local *c, const struct m
 static void host_free_now(struct mp_task *t)
 {
     struct mp_host_local *h = MP_CONTAINER_OF(t, struct mp_host_local, free_task);
+    mp_host_shared_unref(h->shared);
     free((char *)(uintptr_t)h->text.p);
     free((char *)(uintptr_t)h->hostname.p);
     free(h);
@@ -62,63 +68,12 @@ void mp_host_maybe_free(struct mp_host_local *h)
     }
 }
 
-static void host_remove(struct mp_host_local *h)
+void mp_host_local_remove(struct mp_host_local *h)
 {
     h->removed = true;
     mp_host_move_pending(h);
     mp_host_close_unused(h);
     mp_host_maybe_free(h);
-}
-
-/* ---- rotation ---- */
-
-static void find_usable(struct mp_cluster_local *c)
-{
-    uint32_t best = UINT32_MAX, first_weight = 0;
-    for (uint32_t i = 0; i < c->n_hosts; i++) {
-        if (c->hosts[i]->healthy && c->hosts[i]->priority < best) {
-            best = c->hosts[i]->priority;
-        }
-    }
-    c->n_usable = 0;
-    c->equal_weights = true;
-    for (uint32_t i = 0; i < c->n_hosts; i++) {
-        struct mp_host_local *h = c->hosts[i];
-        if (!h->healthy || h->priority != best) {
-            continue;
-        }
-        first_weight = c->n_usable == 0 ? h->weight : first_weight;
-        c->equal_weights &= h->weight == first_weight;
-        h->current = 0;
-        c->usable[c->n_usable++] = h;
-    }
-    c->next = c->n_usable > 0 ? mp_rand_below(&c->cw->w.rand, c->n_usable) : 0;
-}
-
-struct mp_host_local *mp_cluster_pick(struct mp_cluster_local *c)
-{
-    if (c->n_usable == 0) {
-        return NULL;
-    }
-    if (c->equal_weights) {
-        struct mp_host_local *h = c->usable[c->next];
-        c->next = c->next + 1 < c->n_usable ? c->next + 1 : 0;
-        return h;
-    }
-    /* Smooth weighted round robin: each host gains its weight, the richest is taken and pays the
-     * sum. */
-    struct mp_host_local *best = c->usable[0];
-    int64_t sum = 0;
-    for (uint32_t i = 0; i < c->n_usable; i++) {
-        struct mp_host_local *h = c->usable[i];
-        h->current += h->weight;
-        sum += h->weight;
-        if (h->current > best->current) {
-            best = h;
-        }
-    }
-    best->current -= sum;
-    return best;
 }
 
 static struct mp_host_local *find_host(const struct mp_cluster_local *c,
@@ -136,9 +91,7 @@ static struct mp_host_local *find_host(const struct mp_cluster_local *c,
 void mp_cluster_local_set_endpoints(struct mp_cluster_local *c, const struct mp_endpoint_set *set)
 {
     struct mp_host_local **hosts = calloc(set->n + 1, sizeof(struct mp_host_local *));
-    struct mp_host_local **usable = calloc(set->n + 1, sizeof(struct mp_host_local *));
     MP_ASSERT(hosts != NULL);
-    MP_ASSERT(usable != NULL);
     for (uint32_t i = 0; i < set->n; i++) {
         const struct mp_endpoint *e = &set->v[i];
         struct mp_host_local *h = find_host(c, e);
@@ -147,23 +100,23 @@ void mp_cluster_local_set_endpoints(struct mp_cluster_local *c, const struct mp_
                 c->hosts[k] = c->hosts[k] == h ? NULL : c->hosts[k];
             }
         } else {
-            h = host_new(c, e);
+            h = mp_host_local_new(c, e);
         }
         h->weight = e->weight;
         h->priority = e->priority;
-        h->healthy = e->healthy;
+        h->locality = e->locality;
+        h->locality_weight = e->locality_weight;
+        h->configured_up = e->configured_up;
         hosts[i] = h;
     }
     struct mp_host_local **old = c->hosts;
     uint32_t n_old = c->n_hosts;
-    free(c->usable);
     c->hosts = hosts;
-    c->usable = usable;
     c->n_hosts = set->n;
-    find_usable(c);
+    mp_lb_rebuild(c);
     for (uint32_t i = 0; i < n_old; i++) {
         if (old[i] != NULL) {
-            host_remove(old[i]);
+            mp_host_local_remove(old[i]);
         }
     }
     free(old);
@@ -218,9 +171,9 @@ void mp_cluster_local_remove(struct mp_cluster_local *c)
         return;
     }
     /* Requests that fail now may be followed by others at once: these find no host. */
-    c->n_usable = 0;
+    mp_lb_clear(c);
     for (uint32_t i = 0; i < c->n_hosts; i++) {
-        host_remove(c->hosts[i]);
+        mp_host_local_remove(c->hosts[i]);
     }
     c->n_hosts = 0;
     struct mp_cluster *old = c->conf;
@@ -239,7 +192,7 @@ void mp_cluster_local_free(struct mp_cluster_local *c)
     mp_cluster_local_remove(c);
     mp_stat_scope_unref(c->scope);
     free(c->hosts);
-    free(c->usable);
+    mp_lb_fini(&c->lb);
     free(c);
 }
 
@@ -257,42 +210,4 @@ const struct mp_stat_block *mp_cluster_stats(const struct mp_cluster_local *c)
 struct mp_str mp_cluster_name(const struct mp_cluster_local *c)
 {
     return c->shared->name;
-}
-
-/* ---- the request breaker ---- */
-
-#define LEASE_MIN_LIMIT (16 * MP_LEASE)
-
-bool mp_cluster_take_request(struct mp_cluster_local *c)
-{
-    if (MP_LIKELY(c->lease_free > 0)) {
-        c->lease_free--;
-        return true;
-    }
-    uint32_t max = c->conf->conf->requests_max;
-    /* Of a small limit nothing is set aside that another worker may need. */
-    uint32_t lease = max >= LEASE_MIN_LIMIT ? MP_LEASE : 1;
-    uint32_t now = __atomic_load_n(&c->shared->requests, __ATOMIC_RELAXED);
-    while (now < max) {
-        uint32_t take = MP_MIN(lease, max - now);
-        if (__atomic_compare_exchange_n(&c->shared->requests, &now, now + take, true,
-                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-            c->lease_free = take - 1;
-            return true;
-        }
-    }
-    return false;
-}
-
-void mp_cluster_give_request(struct mp_cluster_local *c)
-{
-    c->lease_free++;
-    /* A small limit is handed back at once, so that another worker is not kept waiting by a lease.
-     */
-    uint32_t keep =
-        c->conf != NULL && c->conf->conf->requests_max >= LEASE_MIN_LIMIT ? MP_LEASE : 0;
-    if (c->lease_free > 2 * keep) {
-        __atomic_sub_fetch(&c->shared->requests, c->lease_free - keep, __ATOMIC_RELAXED);
-        c->lease_free = keep;
-    }
 }

@@ -8,16 +8,21 @@
 #include <stdint.h>
 #include "base/list.h"
 #include "base/stat.h"
+#include "core/host.h"
+#include "core/lb.h"
 #include "core/snapshot.h"
 #include "core/worker.h"
 #include "io/addr.h"
 
 /* One address of a cluster, as configured or resolved. */
 struct mp_endpoint {
+    struct mp_host_shared *shared; /* a reference */
     struct mp_addr addr;
     struct mp_str hostname; /* as configured; for auto_host_rewrite */
     uint32_t weight, priority;
-    bool healthy;
+    uint32_t locality, locality_weight;
+    bool configured_up;                  /* by its health_status */
+    const struct mp_conf_endpoint *conf; /* in the cluster's part of the model */
 };
 /* Immutable, counted; the memory of the texts is its own. */
 struct mp_endpoint_set {
@@ -29,24 +34,36 @@ struct mp_endpoint_set {
 void mp_endpoint_set_ref(struct mp_endpoint_set *s);
 void mp_endpoint_set_unref(struct mp_endpoint_set *s);
 
-/* Process-wide state of a name. Made by the main thread, kept to the end of the program. */
+/* What a routing priority uses of its circuit breaker: atomics, of the whole process. */
+struct mp_breaker_use {
+    uint32_t connections; /* open upstream connections */
+    uint32_t pending;     /* requests waiting for one */
+    uint32_t requests;    /* leased to workers (MP_LEASE at a time) */
+    uint32_t retries;     /* under way */
+};
+/* Process-wide state of a name. Made by the builder, kept to the end of the program. */
 struct mp_cluster_shared {
     struct mp_str name;
     uint32_t id;
-    uint32_t connections; /* atomic: open upstream connections */
-    uint32_t pending;     /* atomic: requests waiting for one */
-    uint32_t requests;    /* atomic: leased to workers (MP_LEASE at a time) */
+    struct mp_map hosts;     /* by address: struct mp_host_shared; under the engine's shared_lock */
+    bool has_hosts;          /* main thread: hosts have been published */
+    uint64_t health_version; /* atomic: changes with the health of any host; main writes */
+    struct mp_breaker_use use[MP_PRIORITIES] __attribute__((aligned(MP_CACHE_LINE)));
 };
 #define MP_LEASE 16
 
 struct mp_host_local {
     struct mp_cluster_local *cluster;
     struct mp_addr addr;
-    struct mp_str text;     /* "ip:port" or path; heap */
-    struct mp_str hostname; /* heap */
+    struct mp_str text;            /* "ip:port" or path; heap */
+    struct mp_str hostname;        /* heap */
+    struct mp_host_shared *shared; /* a reference */
     uint32_t weight, priority;
-    int64_t current; /* smooth weighted round robin */
-    bool healthy;
+    uint32_t locality, locality_weight;
+    uint64_t effective; /* weight as it counts now */
+    int64_t current;    /* smooth weighted round robin */
+    uint32_t n_active;  /* requests that wait for it or are with it */
+    bool configured_up;
     bool removed; /* freed when its last connection has gone */
     bool dead;
     uint32_t n_conns, n_connecting, n_pending;
@@ -66,13 +83,11 @@ struct mp_cluster_local {
     const struct mp_stat_block *stats;
     struct mp_host_local **hosts;
     uint32_t n_hosts;
-    struct mp_host_local **usable; /* healthy ones of the best priority */
-    uint32_t n_usable, next;
-    bool equal_weights;
+    struct mp_lb lb;
     uint64_t generation;            /* of the last snapshot that had the cluster */
     uint32_t n_unbound, serve_next; /* of all hosts; pool.c */
     bool serving;
-    uint32_t lease_free; /* leased and not in use */
+    uint32_t lease_free[MP_PRIORITIES]; /* leased and not in use */
 };
 
 /* Worker thread. */
@@ -87,11 +102,20 @@ void mp_cluster_local_set_endpoints(struct mp_cluster_local *c, const struct mp_
 void mp_cluster_local_free(struct mp_cluster_local *c);
 /* NULL: no healthy host. */
 struct mp_host_local *mp_cluster_pick(struct mp_cluster_local *c);
-/* One request more; false: the limit (circuit breaker) is reached. */
-bool mp_cluster_take_request(struct mp_cluster_local *c);
-void mp_cluster_give_request(struct mp_cluster_local *c);
+/* For a health check: a host by itself, in a set of its own; mp_host_remove when done. */
+struct mp_host_local *mp_host_local_new(struct mp_cluster_local *c, const struct mp_endpoint *e);
+void mp_host_local_remove(struct mp_host_local *h);
 /* Frees the host when it is removed and unused. */
 void mp_host_maybe_free(struct mp_host_local *h);
+
+/* breaker.c. One more; false: the limit is reached. */
+bool mp_cluster_take_request(struct mp_cluster_local *c, unsigned priority);
+void mp_cluster_give_request(struct mp_cluster_local *c, unsigned priority);
+bool mp_cluster_take_retry(struct mp_cluster_local *c, unsigned priority);
+void mp_cluster_give_retry(struct mp_cluster_local *c, unsigned priority);
+bool mp_breaker_take(uint32_t *counter, uint32_t max);
+/* Main thread, before stats are read: sets the gauges. */
+void mp_breaker_show(const struct mp_cluster *c, const struct mp_stat_block *st);
 
 /* pool.c */
 /* The host goes: what waits for it goes to others of the cluster, or fails when there are none. */

@@ -17,6 +17,7 @@
 #include "core/cluster.h"
 #include "core/engine_worker.h"
 #include "core/filter_stats.h"
+#include "core/health.h"
 #include "core/listener.h"
 #include "core/names.h"
 #include "core/overload.h"
@@ -111,6 +112,7 @@ mp_err mp_engine_new(const struct mp_engine_opts *opts, struct mp_engine **ret)
         mp_engine_free(e);
         return err;
     }
+    e->health = mp_health_new(e);
     e->resolver = mp_resolver_new(e);
     e->overload = mp_overload_new(e);
     mp_engine_fill_reserve(e);
@@ -141,6 +143,17 @@ static void free_sources(struct mp_map *listeners)
     }
 }
 
+static void free_hosts(struct mp_engine *e)
+{
+    size_t pos = 0;
+    struct mp_map_entry *entry;
+    while ((entry = mp_map_next(&e->cluster_shared, &pos)) != NULL) {
+        struct mp_cluster_shared *c = entry->value;
+        mp_host_shared_purge(e, c, true);
+        mp_map_fini(&c->hosts);
+    }
+}
+
 static void free_shared(struct mp_map *m)
 {
     size_t pos = 0;
@@ -168,6 +181,9 @@ struct mp_engine *mp_engine_free(struct mp_engine *e)
     }
     e->overload = mp_overload_free(e->overload);
     mp_resolver_free(e->resolver);
+    if (e->health != NULL) {
+        mp_health_close(e->health);
+    }
     mp_dns_free(e->dns);
     for (uint32_t i = 0; i <= e->n_workers; i++) {
         mp_mailbox_drain(&e->workers[i]->w.mailbox);
@@ -189,6 +205,7 @@ struct mp_engine *mp_engine_free(struct mp_engine *e)
     for (uint32_t i = 0; i <= e->n_workers; i++) {
         mp_core_worker_free(e->workers[i]);
     }
+    mp_health_free(e->health);
     mp_alog_set_free(e->alogs);
     mp_stat_scope_unref(e->server_scope);
     mp_stat_scope_unref(e->h1_down_scope);
@@ -196,6 +213,7 @@ struct mp_engine *mp_engine_free(struct mp_engine *e)
     mp_filter_stats_free(e->filter_stats);
     mp_stat_store_free(e->stats);
     mp_names_free(e->cluster_names);
+    free_hosts(e);
     free_shared(&e->cluster_shared);
     free_sources(&e->listener_shared);
     free_shared(&e->listener_shared);
@@ -690,6 +708,7 @@ static void publish(struct mp_publication *p)
              wanted = conf->downstream_connections_max;
     __atomic_store_n(&e->connections_max, wanted == 0 || wanted > by_fds ? by_fds : wanted,
                      __ATOMIC_RELAXED);
+    mp_health_publish(e->health, e->snap);
     for (uint32_t i = 0; i <= e->n_workers; i++) {
         post_adoption(p, i);
     }

@@ -26,6 +26,7 @@
 
 struct mp_alog_set;
 struct mp_dns;
+struct mp_health;
 struct mp_overload;
 
 #define MP_RESERVE_FDS 8
@@ -81,6 +82,7 @@ struct mp_engine {
     struct mp_map listener_shared; /* name -> struct mp_listener_shared */
     pthread_mutex_t shared_lock;   /* builder and main */
     struct mp_snapshot *snap;      /* current; main thread */
+    struct mp_health *health;      /* checks and outlier detection, main thread */
     struct mp_resolver *resolver;  /* DNS clusters, main thread */
     struct mp_list sockets; /* of published listeners: struct mp_listener_socks; main thread */
     struct mp_publication *warming; /* waits for first name resolutions; NULL: none */

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "codec/h1_write.h"
 #include "core/engine.h"
+#include "core/outlier.h"
 #include "core/snapshot.h"
 #include "core/stats.h"
 #include "core/upconn.h"
@@ -270,6 +271,9 @@ static size_t take_head(struct mp_upconn *uc, char *buf, size_t n)
         return 0;
     }
     count_status(uc, r.status);
+    if (r.status >= 200) {
+        mp_outlier_status(u, r.status);
+    }
     if (MP_UNLIKELY(tunnel)) {
         mp_tunnel_open(uc, h);
         return uc->req == u ? r.head_n : 0;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "core/outlier.h"
 #include "core/stats.h"
 #include "core/upconn.h"
 #include "io/sock.h"
@@ -83,7 +84,7 @@ void mp_upconn_close(struct mp_upconn *uc)
     mp_list_push_back(&cw->dead_upconns, &uc->link);
     mp_task_defer(cw->w.loop, &cw->reap_task);
     h->n_conns--;
-    __atomic_sub_fetch(&c->shared->connections, 1, __ATOMIC_RELAXED);
+    __atomic_sub_fetch(&c->shared->use[uc->priority].connections, 1, __ATOMIC_RELAXED);
     if (c->n_unbound > 0) {
         serve_cluster(c, h);
     }
@@ -104,35 +105,27 @@ static bool evict_idle(struct mp_cluster_local *c, const struct mp_host_local *e
 }
 
 /* Takes a place under the connection limit. */
-static bool may_connect(struct mp_host_local *h)
+static bool may_connect(struct mp_host_local *h, unsigned priority)
 {
     struct mp_cluster_local *c = h->cluster;
-    uint32_t max = c->conf != NULL ? c->conf->conf->connections_max : 0;
-    for (bool evicted = false;; evicted = true) {
-        uint32_t now = __atomic_load_n(&c->shared->connections, __ATOMIC_RELAXED);
-        while (now < max) {
-            if (__atomic_compare_exchange_n(&c->shared->connections, &now, now + 1, true,
-                                            __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-                return true;
-            }
-        }
-        if (evicted) {
-            break;
-        }
-        mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_OVERFLOW);
-        if (!evict_idle(c, h)) {
-            break;
-        }
+    uint32_t max = c->conf != NULL ? c->conf->conf->breakers[priority].connections_max : 0;
+    uint32_t *counter = &c->shared->use[priority].connections;
+    if (mp_breaker_take(counter, max)) {
+        return true;
+    }
+    mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_OVERFLOW);
+    if (evict_idle(c, h) && mp_breaker_take(counter, max)) {
+        return true;
     }
     if (h->n_conns > 0) {
         return false;
     }
-    __atomic_add_fetch(&c->shared->connections, 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
     return true;
 }
 
 /* Opens one connection, for which may_connect has taken the place. NULL: it failed at once. */
-static struct mp_upconn *connect_one(struct mp_host_local *h)
+static struct mp_upconn *connect_one(struct mp_host_local *h, unsigned priority)
 {
     struct mp_cluster_local *c = h->cluster;
     struct mp_core_worker *cw = c->cw;
@@ -151,6 +144,7 @@ static struct mp_upconn *connect_one(struct mp_host_local *h)
     uc->state = MP_UPCONN_CONNECTING;
     uc->cw = cw;
     uc->host = h;
+    uc->priority = (uint8_t)priority;
     uc->created_ns = mp_loop_now_ns(cw->w.loop);
     mp_timer_init(&uc->timer, on_timer);
     mp_list_init(&uc->link);
@@ -172,7 +166,7 @@ failed:
     if (uc != NULL) {
         mp_slab_put(&cw->upconns, uc);
     }
-    __atomic_sub_fetch(&c->shared->connections, 1, __ATOMIC_RELAXED);
+    __atomic_sub_fetch(&c->shared->use[priority].connections, 1, __ATOMIC_RELAXED);
     mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_CONNECT_FAIL);
     return NULL;
 }
@@ -190,7 +184,7 @@ static void leave_pending(struct mp_upreq *u)
     mp_list_remove(&u->link);
     u->pending = false;
     h->n_pending--;
-    __atomic_sub_fetch(&h->cluster->shared->pending, 1, __ATOMIC_RELAXED);
+    __atomic_sub_fetch(&h->cluster->shared->use[u->priority].pending, 1, __ATOMIC_RELAXED);
     mp_stat_dec(h->cluster->stats, MP_ST_CLUSTER_RQ_PENDING_ACTIVE);
 }
 
@@ -241,10 +235,10 @@ static bool serve_pending(struct mp_host_local *h)
         if (uc != NULL) {
             mp_timer_in(uc->cw->w.loop, &uc->timer, ORPHAN_FRESH_MS);
         } else {
-            if (!may_connect(h)) {
+            if (!may_connect(h, u->priority)) {
                 return false;
             }
-            uc = connect_one(h);
+            uc = connect_one(h, u->priority);
         }
         if (uc != NULL) {
             bind(uc, u);
@@ -306,7 +300,7 @@ static void enqueue(struct mp_upreq *u)
     h->n_unbound++;
     h->cluster->n_unbound++;
     h->n_pending++;
-    __atomic_add_fetch(&h->cluster->shared->pending, 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&h->cluster->shared->use[u->priority].pending, 1, __ATOMIC_RELAXED);
     mp_stat_inc(h->cluster->stats, MP_ST_CLUSTER_RQ_PENDING_TOTAL);
     mp_stat_inc(h->cluster->stats, MP_ST_CLUSTER_RQ_PENDING_ACTIVE);
 }
@@ -352,6 +346,8 @@ void mp_host_move_pending(struct mp_host_local *h)
             mp_upreq_finish(u, MP_UP_NO_HOST, "no_healthy_upstream");
             continue;
         }
+        h->n_active--;
+        to->n_active++;
         u->host = to;
         if (!wants_fresh(u) && !mp_list_empty(&to->idle)) {
             attach(MP_CONTAINER_OF(to->idle.next, struct mp_upconn, link), u);
@@ -490,9 +486,13 @@ static void account_end(struct mp_upreq *u)
 {
     struct mp_cluster_local *c = u->cluster;
     mp_buf_fini(&u->held, &u->cw->w.blocks);
+    if (u->host != NULL) {
+        u->host->n_active--;
+        u->host = NULL;
+    }
     if (u->leased) {
         u->leased = false;
-        mp_cluster_give_request(c);
+        mp_cluster_give_request(c, u->priority);
     }
     if (u->counted) {
         u->counted = false;
@@ -530,6 +530,9 @@ void mp_upreq_finish(struct mp_upreq *u, enum mp_upreq_end why, const char *deta
         return;
     }
     u->ended = true;
+    if (!u->resp_head && why >= MP_UP_CONNECT_FAILED && why <= MP_UP_PROTOCOL_ERROR) {
+        mp_outlier_local(u, why == MP_UP_CONNECT_TIMEOUT);
+    }
     detach(u);
     account_end(u);
     u->ops->on_end(u, why, details);
@@ -545,7 +548,7 @@ void mp_upreq_conn_lost(struct mp_upreq *u, enum mp_upreq_end why, const char *d
          * 9112 9.3.1). */
         u->retried = true;
         u->head_sent = false;
-        mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_RQ_RETRY);
+        mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_RQ_RESENT);
         enqueue(u);
         serve_cluster(u->cluster, u->host);
         return;
@@ -554,19 +557,55 @@ void mp_upreq_conn_lost(struct mp_upreq *u, enum mp_upreq_end why, const char *d
     mp_upreq_finish(u, why, details);
 }
 
-void mp_upreq_start(struct mp_upreq *u, struct mp_core_worker *cw, struct mp_cluster_local *cluster,
-                    const struct mp_upreq_ops *ops, const struct mp_req_head *head,
-                    struct mp_str path, struct mp_str authority, bool end)
+static bool was_tried(const struct mp_upreq_spec *spec, const struct mp_host_local *h)
 {
+    for (uint32_t i = 0; i < spec->n_tried; i++) {
+        if (spec->tried[i] == h) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The host for the request, or NULL: it will end. */
+static struct mp_host_local *choose_host(struct mp_upreq *u, const struct mp_upreq_spec *spec)
+{
+    struct mp_cluster_local *c = u->cluster;
+    if (spec->host != NULL) {
+        u->unlimited = true;
+        return spec->host;
+    }
+    if (!mp_cluster_take_request(c, u->priority)) {
+        mp_stat_inc(c->stats, MP_ST_CLUSTER_RQ_PENDING_OVERFLOW);
+        fail_later(u, MP_UP_OVERFLOW, "upstream_reset_before_response_started{overflow}");
+        return NULL;
+    }
+    u->leased = true;
+    struct mp_host_local *h = mp_cluster_pick(c);
+    for (uint32_t i = 0; i < spec->attempts && h != NULL && was_tried(spec, h); i++) {
+        h = mp_cluster_pick(c);
+    }
+    if (h == NULL) {
+        mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_NONE_HEALTHY);
+        fail_later(u, MP_UP_NO_HOST, "no_healthy_upstream");
+    }
+    return h;
+}
+
+void mp_upreq_start(struct mp_upreq *u, struct mp_core_worker *cw, struct mp_cluster_local *cluster,
+                    const struct mp_upreq_ops *ops, const struct mp_upreq_spec *spec)
+{
+    const struct mp_req_head *head = spec->head;
     memset(u, 0, sizeof(*u));
     u->ops = ops;
     u->cw = cw;
     u->cluster = cluster;
     u->head = head;
-    u->path = path;
-    u->authority = authority;
-    u->req_end = end;
-    u->no_body = end;
+    u->path = spec->path;
+    u->authority = spec->authority;
+    u->req_end = spec->end;
+    u->no_body = spec->end;
+    u->priority = spec->priority;
     u->idempotent = mp_method_idempotent(head->method);
     u->fresh = head->method == MP_METHOD_CONNECT;
     u->started = true;
@@ -575,25 +614,19 @@ void mp_upreq_start(struct mp_upreq *u, struct mp_core_worker *cw, struct mp_clu
     mp_buf_init(&u->held);
     mp_list_init(&u->link);
     mp_task_init(&u->end_task, run_end_task);
-    if (!mp_cluster_take_request(cluster)) {
-        mp_stat_inc(cluster->stats, MP_ST_CLUSTER_RQ_PENDING_OVERFLOW);
-        fail_later(u, MP_UP_OVERFLOW, "upstream_reset_before_response_started{overflow}");
-        return;
-    }
-    u->leased = true;
-    struct mp_host_local *h = mp_cluster_pick(cluster);
+    struct mp_host_local *h = choose_host(u, spec);
     if (h == NULL) {
-        mp_stat_inc(cluster->stats, MP_ST_CLUSTER_CX_NONE_HEALTHY);
-        fail_later(u, MP_UP_NO_HOST, "no_healthy_upstream");
         return;
     }
     u->host = h;
+    h->n_active++;
     if (!u->fresh && !mp_list_empty(&h->idle)) {
         attach(MP_CONTAINER_OF(h->idle.next, struct mp_upconn, link), u);
         return;
     }
-    if (__atomic_load_n(&cluster->shared->pending, __ATOMIC_RELAXED) >=
-        cluster->conf->conf->pending_max) {
+    if (!u->unlimited &&
+        __atomic_load_n(&cluster->shared->use[u->priority].pending, __ATOMIC_RELAXED) >=
+            cluster->conf->conf->breakers[u->priority].pending_max) {
         mp_stat_inc(cluster->stats, MP_ST_CLUSTER_RQ_PENDING_OVERFLOW);
         fail_later(u, MP_UP_OVERFLOW, "upstream_reset_before_response_started{overflow}");
         return;

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "core/build.h"
 #include "core/cluster.h"
+#include "core/health.h"
 #include "core/stats.h"
 #include "core/upstream.h"
 #include "io/dns.h"
@@ -75,6 +76,7 @@ static void deliver_hosts(struct mp_msg *m, void *receiver)
 static void hand_out(struct entry *en)
 {
     struct mp_engine *e = en->resolver->engine;
+    mp_health_hosts(e, en->cluster, en->set);
     for (uint32_t i = 0; i <= e->n_workers; i++) {
         struct hosts_msg *m = calloc(1, sizeof(*m));
         MP_ASSERT(m != NULL);
@@ -84,13 +86,6 @@ static void hand_out(struct entry *en)
         mp_endpoint_set_ref(en->set);
         mp_mailbox_post(&e->workers[i]->w.mailbox, &m->msg);
     }
-    const struct mp_stat_block *st = mp_stat_block(en->cluster->stats, e->main->w.writer);
-    uint32_t healthy = 0;
-    for (uint32_t i = 0; i < en->set->n; i++) {
-        healthy += en->set->v[i].healthy;
-    }
-    mp_stat_set(st, MP_ST_CLUSTER_MEMBERSHIP_TOTAL, en->set->n);
-    mp_stat_set(st, MP_ST_CLUSTER_MEMBERSHIP_HEALTHY, healthy);
 }
 
 static struct mp_endpoint_set *make_set(const struct entry *en)
@@ -114,9 +109,7 @@ static struct mp_endpoint_set *make_set(const struct entry *en)
             out->addr.port = nm->conf->addr.port;
             out->hostname = mp_arena_dup(&s->arena, nm->conf->hostname.n > 0 ? nm->conf->hostname
                                                                              : nm->conf->addr.host);
-            out->weight = nm->conf->weight > 0 ? nm->conf->weight : 1;
-            out->priority = nm->conf->priority;
-            out->healthy = !nm->conf->draining && !nm->conf->unhealthy;
+            mp_endpoint_fill(en->resolver->engine, en->cluster->shared, nm->conf, out);
         }
     }
     return s;

@@ -191,7 +191,14 @@ static enum mp_verdict on_request_headers(struct mp_filter *f, struct mp_req_hea
         mp_stream_arm(s);
     }
     r->active = true;
-    mp_upreq_start(&r->up, s->cw, r->cluster, &up_ops, h, path, authority, end);
+    const struct mp_upreq_spec spec = {
+        .head = h,
+        .path = path,
+        .authority = authority,
+        .end = end,
+        .priority = route->conf->high_priority,
+    };
+    mp_upreq_start(&r->up, s->cw, r->cluster, &up_ops, &spec);
     if ((end || h->upgrade.n > 0 || r->grpc) && !s->ended) {
         start_route_timeout(f);
     }

@@ -38,6 +38,9 @@ struct mp_cluster {
     uint32_t id;               /* of the name, stable over generations */
     struct mp_stat_scope *stats;
     struct mp_cluster_shared *shared;
+    struct mp_alog *check_log, *outlier_log; /* of changes of health; NULL: none */
+    struct mp_arena arena;                   /* of the logs */
+    bool published;                          /* main thread: has been in a running snapshot */
     struct mp_endpoint_set *endpoints; /* of a STATIC cluster; NULL: the resolver brings them */
 };
 

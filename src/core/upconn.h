@@ -21,6 +21,7 @@ struct mp_upconn {
     bool keep_alive;
     bool in_read;
     uint8_t n_1xx;
+    uint8_t priority; /* in whose breaker it counts */
     struct mp_core_worker *cw;
     struct mp_host_local *host;
     struct mp_upreq *req;     /* BUSY */

@@ -74,6 +74,8 @@ struct mp_upreq {
     bool fresh;           /* wants a connection that has carried nothing */
     bool tunnel;          /* the answer has opened a tunnel (core/upgrade.h) */
     bool leased, counted; /* in the request breaker; in upstream_rq_active */
+    bool unlimited;       /* spec.host */
+    uint8_t priority;     /* MP_PRIORITY_* */
     uint8_t why;          /* enum mp_upreq_end for end_task */
     const char *details;
     uint64_t req_left;  /* of a body with length */
@@ -84,10 +86,21 @@ struct mp_upreq {
     uint64_t body_sent;
 };
 
-/* cluster NULL is not allowed: the owner has answered 503 already. end: the request has no body. */
+/* What is asked for. The rest of the zeroed struct is the usual thing. */
+struct mp_upreq_spec {
+    const struct mp_req_head *head;
+    struct mp_str path, authority; /* as to be sent */
+    bool end;                      /* the request has no body */
+    uint8_t priority;              /* MP_PRIORITY_*: whose circuit breaker */
+    /* This host and no other, whatever its health and without limits (health checks). */
+    struct mp_host_local *host;
+    /* Hosts to avoid if possible, by so many attempts to find another one (retries). */
+    const struct mp_host_local *const *tried;
+    uint32_t n_tried, attempts;
+};
+/* cluster NULL is not allowed: the owner has answered 503 already. */
 void mp_upreq_start(struct mp_upreq *u, struct mp_core_worker *cw, struct mp_cluster_local *cluster,
-                    const struct mp_upreq_ops *ops, const struct mp_req_head *head,
-                    struct mp_str path, struct mp_str authority, bool end);
+                    const struct mp_upreq_ops *ops, const struct mp_upreq_spec *spec);
 /* In a tunnel, end is the half close; before it is open, data wait. */
 void mp_upreq_data(struct mp_upreq *u, struct mp_str data, bool end);
 void mp_upreq_trailers(struct mp_upreq *u, struct mp_hdrs *t);

@@ -148,11 +148,11 @@ static void test_endpoints(void)
     struct mp_admin_host c = {
         .text = MP_STR("/s"), .ip = MP_STR("/s"), .is_unix = true, .priority = 1, .weight = 3};
     struct mp_admin_host b = {
-        .ip = MP_STR("::1"), .port = 2, .weight = 2, .healthy = true, .next = &c};
+        .ip = MP_STR("::1"), .port = 2, .weight = 2, .configured_up = true, .next = &c};
     struct mp_admin_host a = {.ip = MP_STR("1.2.3.4"),
                               .port = 1,
                               .weight = 1,
-                              .healthy = true,
+                              .configured_up = true,
                               .hostname = MP_STR("h"),
                               .next = &b};
     struct mp_arena arena;

@@ -243,13 +243,13 @@ static void test_allow_unsupported(void)
 {
     char *said;
     char *doc = boot("          tracing: {}\n",
-                     "{match: {prefix: /}, route: {cluster: c, retry_policy: {}}}",
-                     "    health_checks: []\n");
+                     "{match: {prefix: /}, route: {cluster: c, hedge_policy: {}}}",
+                     "    lb_subset_config: {}\n");
     T_OK(!accepts(doc));
     struct mp_conf *c = ct_load(doc, true, &said);
     T_OK(c);
     T_OK(strstr(said, "warning: ") && strstr(said, "\"tracing\"") &&
-         strstr(said, "\"retry_policy\"") && strstr(said, "\"health_checks\""));
+         strstr(said, "\"hedge_policy\"") && strstr(said, "\"lb_subset_config\""));
     mp_conf_free(c);
     free(said);
     free(doc);

@@ -250,10 +250,10 @@ static void test_names(void)
     const ProtobufCMessageDescriptor *d = &envoy__config__cluster__v3__cluster__descriptor;
     const char *name = NULL;
     T_OK(mp_pb_find_field(d, MP_STR("lbPolicy")) == mp_pb_find_field(d, MP_STR("lb_policy")));
-    T_OK(!mp_pb_find_field(d, MP_STR("health_checks")));
+    T_OK(!mp_pb_find_field(d, MP_STR("lb_subset_config")));
     T_OK(mp_pb_is_known_field(d, MP_STR("healthChecks"), 0, &name) &&
-         strcmp(name, "health_checks") == 0);
-    T_OK(mp_pb_is_known_field(d, mp_str(NULL, 0), 8, &name) && strcmp(name, "health_checks") == 0);
+         strcmp(name, "lb_subset_config") == 0);
+    T_OK(mp_pb_is_known_field(d, mp_str(NULL, 0), 22, &name) && strcmp(name, "lb_subset_config") == 0);
     T_OK(!mp_pb_is_known_field(d, MP_STR("nonsense"), 0, &name));
     T_OK(!mp_pb_is_known_field(d, mp_str(NULL, 0), 9999, &name));
     T_OK(mp_pb_is_map(mp_pb_find_field(d, MP_STR("typed_extension_protocol_options"))));
@@ -434,7 +434,7 @@ static void test_allow_unsupported(void)
 {
     char *got;
     T_OK(convert("envoy.config.cluster.v3.Cluster",
-                 "{name: a, health_checks: [], nonsense: {deep: 1}}", true, &got));
+                 "{name: a, lb_subset_config: {}, nonsense: {deep: 1}}", true, &got));
     T_OK(strcmp(got, "{\"name\":\"a\"}") == 0);
     free(got);
     T_OK(convert(ANY, "{'@type': x/no.such.Type, a: 1}", true, &got));
@@ -590,8 +590,8 @@ static const struct {
      "field 4 of envoy.config.core.v3.Locality is not supported", false},
     {"envoy.config.core.v3.Locality", W("\x0f"), "is truncated or malformed",
      false}, /* wire type 7 */
-    {"envoy.config.cluster.v3.Cluster", W("\x42\x00"),
-     "field \"health_checks\" (8) of envoy.config.cluster.v3.Cluster", false},
+    {"envoy.config.cluster.v3.Cluster", W("\xb2\x01\x00"),
+     "field \"lb_subset_config\" (22) of envoy.config.cluster.v3.Cluster", false},
     {"envoy.config.cluster.v3.Cluster", W("\x30\x03"), "{\"lb_policy\":\"RANDOM\"}", true},
     {"envoy.config.cluster.v3.Cluster", W("\x30\x07"), "{\"lb_policy\":7}",
      true}, /* the translation refuses it */
@@ -640,9 +640,9 @@ static void test_wire(void)
 static void test_wire_allow(void)
 {
     char *said;
-    T_OK(!mp_is_err(unpack("envoy.config.cluster.v3.Cluster", (struct mp_str)W("\x42\x00\x30\x03"),
+    T_OK(!mp_is_err(unpack("envoy.config.cluster.v3.Cluster", (struct mp_str)W("\xb2\x01\x00\x30\x03"),
                            true, &said)));
-    T_OK(strstr(said, "warning: r: field \"health_checks\" (8)") &&
+    T_OK(strstr(said, "warning: r: field \"lb_subset_config\" (22)") &&
          strstr(said, "{\"lb_policy\":\"RANDOM\"}"));
     free(said);
     T_OK(!mp_is_err(
