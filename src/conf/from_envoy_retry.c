@@ -170,6 +170,7 @@ struct mp_conf_retry *mp_build_retry(struct mp_conf_build *b, const char *sub, c
     if (!m) {
         return NULL;
     }
+    mp_build_unsupported(b, sub, NULL, "retries are not supported yet");
     size_t mark = mp_build_enter(b, "%s", sub);
     struct mp_conf_retry *r = mp_build_take(b, 1, sizeof(*r));
     struct mp_str bad;

@@ -251,9 +251,10 @@ static void test_names(void)
     const char *name = NULL;
     T_OK(mp_pb_find_field(d, MP_STR("lbPolicy")) == mp_pb_find_field(d, MP_STR("lb_policy")));
     T_OK(!mp_pb_find_field(d, MP_STR("lb_subset_config")));
-    T_OK(mp_pb_is_known_field(d, MP_STR("healthChecks"), 0, &name) &&
+    T_OK(mp_pb_is_known_field(d, MP_STR("lbSubsetConfig"), 0, &name) &&
          strcmp(name, "lb_subset_config") == 0);
-    T_OK(mp_pb_is_known_field(d, mp_str(NULL, 0), 22, &name) && strcmp(name, "lb_subset_config") == 0);
+    T_OK(mp_pb_is_known_field(d, mp_str(NULL, 0), 22, &name) &&
+         strcmp(name, "lb_subset_config") == 0);
     T_OK(!mp_pb_is_known_field(d, MP_STR("nonsense"), 0, &name));
     T_OK(!mp_pb_is_known_field(d, mp_str(NULL, 0), 9999, &name));
     T_OK(mp_pb_is_map(mp_pb_find_field(d, MP_STR("typed_extension_protocol_options"))));
@@ -640,8 +641,8 @@ static void test_wire(void)
 static void test_wire_allow(void)
 {
     char *said;
-    T_OK(!mp_is_err(unpack("envoy.config.cluster.v3.Cluster", (struct mp_str)W("\xb2\x01\x00\x30\x03"),
-                           true, &said)));
+    T_OK(!mp_is_err(unpack("envoy.config.cluster.v3.Cluster",
+                           (struct mp_str)W("\xb2\x01\x00\x30\x03"), true, &said)));
     T_OK(strstr(said, "warning: r: field \"lb_subset_config\" (22)") &&
          strstr(said, "{\"lb_policy\":\"RANDOM\"}"));
     free(said);
