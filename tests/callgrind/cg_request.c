@@ -6,6 +6,7 @@
  */
 #include "base/assert.h"
 #include "callgrind/cg.h"
+#include "callgrind/token.h"
 #include "conf/load.h"
 #include "core/engine.h"
 #include "filters/registry.h"
@@ -28,6 +29,7 @@ static const char CONFIG[] = "listen: 10.9.9.9:10000\n"
                              "- {name: web, hosts: [10.0.0.1], port: 8080}\n"
                              "routes:\n"
                              "- {name: all, prefix: /, cluster_name: web}\n";
+static const char *filters = ""; /* the end of the file */
 static const struct mp_addr front = {.family = MP_ADDR_IP4, .port = 10000, .ip = {10, 9, 9, 9}};
 static const struct mp_addr back = {.family = MP_ADDR_IP4, .port = 8080, .ip = {10, 0, 0, 1}};
 
@@ -106,9 +108,11 @@ static void start_engine(void)
                                         .seed = 1,
                                         .registry = &mp_filters_registry};
     const struct mp_conf_load_opts load = {.registry = &mp_filters_registry};
+    char config[sizeof(CONFIG) + 256];
+    snprintf(config, sizeof(config), "%s%s", CONFIG, filters);
     mp_diag_init(&diag, "cg.yaml");
     if (mp_is_err(mp_engine_new(&opts, &engine)) ||
-        mp_is_err(mp_conf_load_text(mp_str_c(CONFIG), "cg.yaml", &load, &diag, &conf)) ||
+        mp_is_err(mp_conf_load_text(mp_str_c(config), "cg.yaml", &load, &diag, &conf)) ||
         mp_is_err(mp_engine_build(engine, engine->snap, conf, &diag, &snap)) ||
         mp_is_err(mp_engine_apply(engine, snap, &diag))) {
         struct mp_sb text;
@@ -200,6 +204,41 @@ static void prepare_post(void)
     set_request(POST_HEAD, POST_BODY);
 }
 
+/* The browser's with a token: by itself, and what a stock filter adds to it, from its callbacks to
+ * the fields that it has written. */
+static void prepare_token(const char *conf)
+{
+    static char head[sizeof(HEAD_BROWSER) + 256];
+    char token[192];
+    filters = conf;
+    cg_make_token(token, sizeof(token));
+    snprintf(head, sizeof(head), "%.*sAuthorization: Bearer %s\r\n\r\n",
+             (int)sizeof(HEAD_BROWSER) - 3, HEAD_BROWSER, token);
+    set_request(head, 0);
+    one_request(); /* what is remembered, is now */
+}
+
+static void prepare_token_alone(void)
+{
+    prepare_token("");
+}
+
+static void prepare_token_auth(void)
+{
+    prepare_token("filters: {auth: {jwt_secret: secret}}\n");
+}
+
+static void prepare_token_license(void)
+{
+    prepare_token("filters: {license: {license_key: PENG-1234-5678-90AB-CDEF-WXYZ, "
+                  "is_enterprise: true, max_proxies: 100}}\n");
+}
+
+static void prepare_token_metrics(void)
+{
+    prepare_token("filters: {metrics: {}}\n");
+}
+
 int main(int argc, char **argv)
 {
     static const struct cg_case cases[] = {
@@ -207,6 +246,10 @@ int main(int argc, char **argv)
         {"browser", prepare_browser, one_request},
         {"browser_1000", prepare_browser, many_requests},
         {"post_16k", prepare_post, one_request},
+        {"token", prepare_token_alone, one_request},
+        {"token_auth", prepare_token_auth, one_request},
+        {"token_license", prepare_token_license, one_request},
+        {"token_metrics", prepare_token_metrics, one_request},
     };
     return cg_main(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
 }
