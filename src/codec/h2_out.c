@@ -335,16 +335,12 @@ int mp_h2_on_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t 
     return 0;
 }
 
-/* A server whose response is complete needs no more of the request. */
 static void sent_end(struct mp_h2_session *h, int32_t id)
 {
     struct mp_h2_stream *st = nghttp2_session_get_stream_user_data(h->ng, id);
-    if (st == NULL) {
-        return;
-    }
-    st->sent_end = true;
-    if (h->server && !st->recv_end && !st->reset) {
-        mp_h2_reset(st, MP_H2_NO_ERROR);
+    if (st != NULL) {
+        st->sent_end = true;
+        st->moved_ms = h->now_ms;
     }
 }
 

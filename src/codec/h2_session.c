@@ -36,6 +36,7 @@ static void consume(struct mp_h2_stream *st, size_t n)
     }
 }
 
+/* Nobody wants it. */
 static void drop_input(struct mp_h2_stream *st)
 {
     mp_buf_fini(&st->in, st->h->blocks);

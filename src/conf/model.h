@@ -274,6 +274,17 @@ enum mp_conf_server_header {
     MP_SERVER_APPEND_IF_ABSENT,
     MP_SERVER_PASS_THROUGH
 };
+/* HTTP/2 of one side; 0: the default (codec/h2_session.h). */
+struct mp_conf_http2 {
+    bool allow_connect;
+    uint32_t table_size, max_concurrent_streams, stream_window, conn_window;
+    uint32_t outbound_control_frames_max, empty_frames_max, priority_frames_per_stream,
+        window_updates_per_data_frame;
+    bool table_size_set;
+    /* PING after this long, or when the connection was idle for so long; 0: none */
+    uint64_t ka_interval_ms, ka_idle_ms, ka_timeout_ms;
+    uint32_t ka_jitter_percent;
+};
 struct mp_conf_http {
     struct mp_str stat_prefix;
     enum mp_conf_codec codec;
@@ -317,6 +328,7 @@ struct mp_conf_http {
     uint32_t requests_per_connection;     /* 0: no limit */
     uint64_t body_bytes_max;              /* 0: no limit */
     enum mp_conf_underscores underscores; /* default allow; reject: 400 */
+    struct mp_conf_http2 http2;
     /* http1 */
     bool accept_http10; /* default true in march.yaml, false in an Envoy file */
     struct mp_str default_host_http10;

@@ -29,6 +29,8 @@ struct mp_conn_proto {
 };
 extern const struct mp_conn_proto mp_start_proto; /* not known yet */
 extern const struct mp_conn_proto mp_h1_server_proto;
+extern const struct mp_conn_proto mp_h2_server_proto;
+extern const size_t mp_h2_server_size;
 
 #define MP_CONN_MAGIC 0x6d70436eu /* "mpCn" */
 

@@ -95,6 +95,7 @@ mp_err mp_engine_new(const struct mp_engine_opts *opts, struct mp_engine **ret)
     e->server_scope = mp_stat_scope_get(e->stats, &mp_stats_server, MP_STR(""));
     e->h1_down_scope = mp_stat_scope_get(e->stats, &mp_stats_http1, MP_STR("downstream"));
     e->h1_up_scope = mp_stat_scope_get(e->stats, &mp_stats_http1, MP_STR("upstream"));
+    e->h2_down_scope = mp_stat_scope_get(e->stats, &mp_stats_http2, MP_STR(""));
     e->filter_stats = mp_filter_stats_new(e->stats);
     e->cluster_names = mp_names_new();
     const struct mp_alog_set_opts alog_opts = {
@@ -210,6 +211,7 @@ struct mp_engine *mp_engine_free(struct mp_engine *e)
     mp_stat_scope_unref(e->server_scope);
     mp_stat_scope_unref(e->h1_down_scope);
     mp_stat_scope_unref(e->h1_up_scope);
+    mp_stat_scope_unref(e->h2_down_scope);
     mp_filter_stats_free(e->filter_stats);
     mp_stat_store_free(e->stats);
     mp_names_free(e->cluster_names);

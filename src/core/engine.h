@@ -72,7 +72,7 @@ struct mp_engine {
     struct mp_core_worker *main;
     uint32_t n_workers;
     struct mp_stat_store *stats;
-    struct mp_stat_scope *server_scope, *h1_down_scope, *h1_up_scope;
+    struct mp_stat_scope *server_scope, *h1_down_scope, *h1_up_scope, *h2_down_scope;
     struct mp_filter_stats *filter_stats;
     uint64_t proxies; /* atomic: count + 1 as the control plane reports it; 0: unknown */
     struct mp_alog_set *alogs;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "codec/h2_session.h"
 #include "core/access_log.h"
 #include "core/chain.h"
 #include "core/cluster.h"
@@ -65,6 +66,8 @@ struct mp_core_worker *mp_core_worker_new(struct mp_engine *e, uint32_t id, stru
     MP_ASSERT(cw->fields != NULL);
     mp_slab_init(&cw->conns, sizeof(struct mp_conn), 0);
     mp_slab_init(&cw->upconns, sizeof(struct mp_upconn), 0);
+    mp_slab_init(&cw->h2_servers, mp_h2_server_size, 0);
+    mp_slab_init(&cw->h2_streams, sizeof(struct mp_h2_stream), 0);
     mp_list_init(&cw->listeners);
     mp_list_init(&cw->old_listeners);
     mp_list_init(&cw->streams);
@@ -79,6 +82,7 @@ struct mp_core_worker *mp_core_worker_new(struct mp_engine *e, uint32_t id, stru
     cw->server_stats = mp_stat_block(e->server_scope, cw->w.writer);
     cw->h1_down_stats = mp_stat_block(e->h1_down_scope, cw->w.writer);
     cw->h1_up_stats = mp_stat_block(e->h1_up_scope, cw->w.writer);
+    cw->h2_down_stats = mp_stat_block(e->h2_down_scope, cw->w.writer);
     cw->next_id = ((uint64_t)id << 48) + 1;
     return cw;
 }
@@ -206,6 +210,8 @@ struct mp_core_worker *mp_core_worker_free(struct mp_core_worker *cw)
     free(cw->fields);
     mp_slab_fini(&cw->conns);
     mp_slab_fini(&cw->upconns);
+    mp_slab_fini(&cw->h2_servers);
+    mp_slab_fini(&cw->h2_streams);
     mp_worker_fini(&cw->w);
     free(cw);
     return NULL;

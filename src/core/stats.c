@@ -28,6 +28,9 @@ static const struct mp_stat_def http_defs[MP_ST_HTTP_COUNT] = {
 static const struct mp_stat_def listener_defs[MP_ST_LISTENER_COUNT] = {
 #include "core/stats_listener.def"
 };
+static const struct mp_stat_def http2_defs[MP_ST_HTTP2_COUNT] = {
+#include "core/stats_http2.def"
+};
 static const struct mp_stat_def cluster_defs[MP_ST_CLUSTER_COUNT] = {
 #include "core/stats_cluster.def"
 };
@@ -62,6 +65,15 @@ const struct mp_stat_schema mp_stats_cluster = {
     .label = "envoy_cluster_name",
     .defs = cluster_defs,
     .n = MP_ST_CLUSTER_COUNT,
+};
+
+/* Towards clients; clusters have the same names among their own. */
+const struct mp_stat_schema mp_stats_http2 = {
+    .kind = "http2",
+    .text_prefix = "http2.",
+    .prom_prefix = "envoy_http2_",
+    .defs = http2_defs,
+    .n = MP_ST_HTTP2_COUNT,
 };
 
 /* Names come from the codec at start: it is the one place that spells a reason. */

@@ -21,6 +21,10 @@ enum mp_stat_listener {
 #include "core/stats_listener.def"
     MP_ST_LISTENER_COUNT
 };
+enum mp_stat_http2 {
+#include "core/stats_http2.def"
+    MP_ST_HTTP2_COUNT
+};
 enum mp_stat_cluster {
 #include "core/stats_cluster.def"
     MP_ST_CLUSTER_COUNT
@@ -31,7 +35,7 @@ enum mp_stat_cluster {
 #undef MP_COUNTER_L
 
 extern const struct mp_stat_schema mp_stats_server, mp_stats_http, mp_stats_listener,
-    mp_stats_cluster;
+    mp_stats_cluster, mp_stats_http2;
 
 /* One counter per reason for which the codec refuses a message; scopes "downstream" and "upstream".
  */

@@ -22,6 +22,7 @@
 
 struct mp_conn;
 struct mp_core_worker;
+struct mp_h2_stream;
 struct mp_http;
 struct mp_route;
 struct mp_route_target;
@@ -102,6 +103,7 @@ struct mp_stream {
     uint8_t protocol_minor; /* of HTTP/1.x; 20: HTTP/2 */
 
     /* the codec's */
+    struct mp_h2_stream *h2; /* NULL: gone, or HTTP/1 */
     uint8_t resp_framing; /* enum mp_body_kind of the response as written */
     uint64_t resp_left;
 

@@ -33,7 +33,7 @@ struct mp_core_worker {
 
     struct mp_cork cork;
     struct mp_hdr *fields; /* parser scratch: MP_FIELDS_SCRATCH entries */
-    struct mp_slab conns, upconns, hosts;
+    struct mp_slab conns, upconns, hosts, h2_servers, h2_streams;
     uint64_t next_id;                   /* of connections and streams */
     struct mp_list listeners;           /* mp_listener_local.link */
     struct mp_list old_listeners;       /* removed ones with connections left */
@@ -45,7 +45,7 @@ struct mp_core_worker {
     bool stopping;
 
     struct mp_filter_stats_local *filter_stats;
-    const struct mp_stat_block *server_stats, *h1_down_stats, *h1_up_stats;
+    const struct mp_stat_block *server_stats, *h1_down_stats, *h1_up_stats, *h2_down_stats;
     struct mp_timer alog_timer;
     /* Channels whose write failed in this turn; told at its end, as if the socket had reported the
      * error. */

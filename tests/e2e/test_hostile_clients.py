@@ -219,7 +219,7 @@ def test_many_resets_leave_nothing_behind(served):
 JUNK = {
     "tls hello": bytes.fromhex("160301007a010000760303") + bytes(range(111)) + b"\x13\x01" * 4,
     "sslv2": b"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10",
-    "http2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+    "half an http2 preface": b"PRI * HTTP/2.0\r\n\r\nXM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
     "ssh": b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "smtp": b"EHLO example\r\n\r\n",
     "zeros": b"\x00" * 4096, "redis": b"*1\r\n$4\r\nPING\r\n\r\n", "crlfs": b"\r\n" * 500,
     "lfs": b"\n" * 500, "spaces": b" " * 5000, "http09": b"GET /\r\n\r\n",
