@@ -338,9 +338,12 @@ int mp_h2_on_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t 
 static void sent_end(struct mp_h2_session *h, int32_t id)
 {
     struct mp_h2_stream *st = nghttp2_session_get_stream_user_data(h->ng, id);
-    if (st != NULL) {
-        st->sent_end = true;
-        st->moved_ms = h->now_ms;
+    if (st == NULL) {
+        return;
+    }
+    st->sent_end = true;
+    if (h->server && !st->recv_end && !st->reset) {
+        mp_h2_reset(st, MP_H2_NO_ERROR); /* RFC 9113 8.1: the rest of the request is not needed */
     }
 }
 

@@ -228,8 +228,7 @@ void mp_h2_reset(struct mp_h2_stream *st, enum mp_h2_code code);
 /* wants_data has become true. */
 void mp_h2_read_on(struct mp_h2_stream *st);
 /* The owner's object goes: st->user becomes NULL, what comes is dropped; what was given is
- * still sent. A server whose response was complete before the request
- * resets the stream (NO_ERROR) some time later: at once, some clients lose the response. */
+ * still sent. */
 void mp_h2_detach(struct mp_h2_stream *st);
 
 /* ---- the connection ---- */

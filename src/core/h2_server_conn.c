@@ -333,17 +333,13 @@ static void on_ready(struct mp_io *io, unsigned events)
 
 /* ---- time ---- */
 
-/* Streams that have ended for everybody else: responses that the client does not take, and requests
- * that it still sends after the response. */
+/* Responses whose stream has ended for everybody else, and that the client does not take. */
 static void check_unread(struct mp_h2_server *s, uint64_t now)
 {
-    const struct mp_conf_http *hc = conf_of(s->conn);
-    uint64_t ms = hc->stream_idle_timeout_ms;
+    uint64_t ms = conf_of(s->conn)->stream_idle_timeout_ms;
     MP_LIST_FOREACH_SAFE (it, &s->h.streams) {
         struct mp_h2_stream *st = MP_CONTAINER_OF(it, struct mp_h2_stream, link);
-        if (st->sent_end && !st->reset && now - st->moved_ms >= hc->delayed_close_timeout_ms) {
-            mp_h2_reset(st, MP_H2_NO_ERROR);
-        } else if (st->user == NULL && !st->reset && ms > 0 && now - st->moved_ms >= ms) {
+        if (st->user == NULL && !st->reset && ms > 0 && now - st->moved_ms >= ms) {
             count(s->conn, MP_ST_HTTP2_TX_FLUSH_TIMEOUT);
             mp_h2_reset(st, MP_H2_CANCEL);
         }

@@ -789,9 +789,7 @@ static void t_late_trailers_of_a_reset_stream_are_ignored(void)
     headers(1, 0);
     feed();
     struct mp_h2_stream *st = A.st[0];
-    answer(st, "no");
-    mp_h2_reset(st, MP_H2_NO_ERROR);
-    mp_h2_flush(&A.h, now);
+    answer(st, "no"); /* ends with RST_STREAM NO_ERROR */
     block_n = 0;
     fld("x-late", "1");
     headers(1, ES);
@@ -811,21 +809,6 @@ static void t_early_response_stops_the_request(void)
     feed();
     A.out_n = 0;
     answer(A.st[0], "no");
-    struct fr f;
-    T_EQ(count(RST, &f), 0); /* the owner's, later */
-    T_OK(A.h.n_streams == 1 && !mp_list_empty(&A.h.streams));
-    struct mp_h2_stream *st = MP_CONTAINER_OF(A.h.streams.next, struct mp_h2_stream, link);
-    T_OK(st->sent_end && !st->recv_end);
-    static char data[16000];
-    A.out_n = 0;
-    for (int i = 0; i < 4; i++) {
-        frame(DATA, 0, 1, data, sizeof(data));
-    }
-    feed();
-    T_OK(count(WINUP, &f) > 0);
-    T_EQ(st->unconsumed, 0);
-    mp_h2_reset(st, MP_H2_NO_ERROR);
-    mp_h2_flush(&A.h, now);
     T_EQ(ended_with(1), 0);
     side_end(&A);
 }
