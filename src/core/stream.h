@@ -104,7 +104,7 @@ struct mp_stream {
 
     /* the codec's */
     struct mp_h2_stream *h2; /* NULL: gone, or HTTP/1 */
-    uint8_t resp_framing; /* enum mp_body_kind of the response as written */
+    uint8_t resp_framing;    /* enum mp_body_kind of the response as written */
     uint64_t resp_left;
 
     /* deadlines in loop ms, 0: none; one timer serves all */
