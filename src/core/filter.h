@@ -60,6 +60,7 @@ struct mp_req_head {
     struct mp_hdrs hdrs;
     uint64_t content_length; /* valid when has_content_length */
     bool has_content_length;
+    bool ws_key_ours;  /* sec-websocket-key was made here, for a client that needs none */
     bool connect_here; /* CONNECT ends here: the upstream gets the tunnel's bytes alone */
 };
 struct mp_resp_head {

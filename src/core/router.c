@@ -168,6 +168,9 @@ static enum mp_verdict on_request_headers(struct mp_filter *f, struct mp_req_hea
             return fail(f, 403, MP_STR(""), 0, "upgrade_failed");
         }
         h->connect_here = up->terminate;
+        if (mp_is_err(mp_upgrade_add_key(s))) {
+            return fail(f, 431, MP_STR(""), 0, "request_headers_too_large");
+        }
     }
     const struct mp_route_target *target =
         mp_route_pick(route, route->n_targets > 1 ? mp_filter_random(f) : 0);

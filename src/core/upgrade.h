@@ -28,3 +28,11 @@ const struct mp_conf_upgrade *mp_upgrade_allowed(const struct mp_http *http,
                                                  const struct mp_req_head *h);
 /* Before the chain runs; false: answered 403. */
 bool mp_upgrade_check(struct mp_stream *s);
+
+/* WebSocket's handshake has a key and its answer in HTTP/1 alone (RFC 8441 5). */
+/* Towards the upstream: makes the key when the client, over HTTP/2, has none. LIMIT: no room. */
+MP_MUST_USE mp_err mp_upgrade_add_key(struct mp_stream *s);
+/* An HTTP/2 upstream has accepted: adds the answer to the request's key, if there is one. */
+MP_MUST_USE mp_err mp_upgrade_add_accept(const struct mp_req_head *req, struct mp_resp_head *h);
+/* The answer of an HTTP/1 upstream to a key that we made is right. */
+bool mp_upgrade_accept_ok(const struct mp_req_head *req, const struct mp_hdr *fields, uint16_t n);

@@ -27,7 +27,8 @@ bool mp_tunnel_accepts(const struct mp_upconn *uc, const struct mp_h1_response *
         return r->status >= 200 && r->status < 300;
     }
     return r->status == 101 && r->upgrade &&
-           names_protocol(uc->cw->fields, r->n_fields, h->upgrade);
+           names_protocol(uc->cw->fields, r->n_fields, h->upgrade) &&
+           mp_upgrade_accept_ok(h, uc->cw->fields, r->n_fields);
 }
 
 /* What the client sent before the tunnel was open. */
@@ -47,6 +48,9 @@ static void send_held(struct mp_upreq *u)
 void mp_tunnel_open(struct mp_upconn *uc, struct mp_resp_head *h)
 {
     struct mp_upreq *u = uc->req;
+    if (u->head->ws_key_ours) {
+        mp_hdrs_remove_name(&h->hdrs, MP_STR("sec-websocket-accept"));
+    }
     h->has_content_length = false; /* of a 2xx to CONNECT: RFC 9110 9.3.6 */
     uc->keep_alive = false;
     uc->body = MP_BODY_CLOSE;
