@@ -264,6 +264,33 @@ def test_what_cannot_be_read_is_counted(make):
     assert s["marchproxy_requests_by_host.none"] >= 2 and s["marchproxy_requests_by_method_other"] >= 2
 
 
+def test_a_tunnel_needs_a_token_too(make):
+    """WebSocket: refused before the service hears of it; open, it is counted when it ends."""
+    def echo(conn):
+        conn.request_head()
+        conn.send(wire.head("HTTP/1.1 101 Switching Protocols", [("Connection", "upgrade"), ("Upgrade", "websocket")]))
+        while data := conn.sock.recv(65536):
+            conn.send(data)
+    o = make.origin(handler=echo)
+    p = make.proxy(o, hcm={"upgrade_configs": [{"upgrade_type": "websocket"}], "http_filters": [
+        entry("auth", {"jwt_secret": SECRET}), entry("license"), entry("metrics"), config.ROUTER]})
+    ask = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
+    assert p.get("/chat", headers=ask).status == 401
+    assert p.get("/chat", headers=ask + bearer("nobody")).status == 403
+    assert p.get("/api/v1/tracing", headers=ask + bearer(hs256())).status == 402
+    assert not o.conns
+    with p.connect() as c:
+        c.ask("GET", "/chat", ask + bearer(hs256()))
+        r = c.reader.response_head()
+        assert r.status == 101 and r.get("x-license-edition") == "community"
+        assert o.last.get("x-auth-subject") == "alice"
+        c.send(b"ping")
+        assert c.reader.exactly(4) == b"ping"
+    p.wait_stat("marchproxy_bandwidth_bytes_total.sent", lambda v: v >= 4)
+    s = p.stats()
+    assert s["marchproxy_requests_total"] == 4 and s["marchproxy_responses_by_status_101"] == 1
+
+
 def test_a_client_that_goes_away_is_counted(make):
     started = threading.Event()
 
