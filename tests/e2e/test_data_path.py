@@ -269,7 +269,7 @@ def test_connect_reaches_nobody(make, match, direct):
     p = make.proxy(o, routes=[route])
     with p.connect() as c:
         c.send(b"CONNECT host:80 HTTP/1.1\r\nHost: host:80\r\n\r\n")
-        assert c.reader.response_head("CONNECT").status == 404
+        assert c.reader.response_head("CONNECT").status == 403
     assert o.conns == []
 
 

@@ -18,11 +18,15 @@ libc.ptrace.restype = ctypes.c_long
 
 
 def thread(p, name):
-    for tid in os.listdir("/proc/%d/task" % p.pid):
-        with open("/proc/%d/task/%s/comm" % (p.pid, tid), encoding="ascii") as f:
-            if f.read().strip() == name:
-                return int(tid)
-    raise AssertionError("no thread " + name)
+    """A thread names itself once it runs."""
+    def find():
+        for tid in os.listdir("/proc/%d/task" % p.pid):
+            with open("/proc/%d/task/%s/comm" % (p.pid, tid), encoding="ascii") as f:
+                if f.read().strip() == name:
+                    return int(tid)
+        return None
+
+    return until(find, what="thread " + name)
 
 
 def ended(p, timeout=20):
