@@ -54,16 +54,34 @@ ABOUT = {
             "too: `admin`.",
     "cluster": "A cluster: what we do as a client. In a simple file a service.",
     "http1": "HTTP/1 messages that were refused; the side is `downstream` for requests, `upstream` for responses.",
-    "http2": "HTTP/2.",
+    "http2": "HTTP/2 towards clients. A cluster has the same names among its own.",
     "access_log": "Access logs, all of them together.",
     "overload_resource": "What the overload manager watches.",
     "overload_action": "What the overload manager does.",
     "overload_reset": "The same, of the action that resets streams."}
 
 
+ARGUMENT = re.compile(r'((?:"(?:[^"\\]|\\.)*"|[^",])+),?')
+
+
+def calls_of(path):
+    """The lines of a .def file; those of another one that it includes under a macro of its own, as that expands."""
+    text = read("src/" + path)
+    macros = {m[1]: (m[2].split(", "), m[3]) for m in re.finditer(r"^#define (\w+)\(([^)]*)\) (.*)$", text, re.M)}
+    for line in text.splitlines():
+        other = re.match(r'#include "([\w/]+\.def)"', line)
+        for inner in calls_of(other[1]) if other else [line]:
+            m = re.match(r"(\w+)\((.*)\)$", inner)
+            if m and m[1] in macros:
+                names, body = macros[m[1]]
+                values = dict(zip(names, (a.strip() for a in ARGUMENT.findall(m[2]))))
+                inner = re.sub(r'"(?:[^"\\]|\\.)*"|\b\w+\b', lambda w: values.get(w[0], w[0]), body.replace("##", ""))
+            yield inner
+
+
 def def_file(path):
     """(name, kind, help, split) of each line of a .def file."""
-    for m in re.finditer(r"^(MP_\w+)\((\w+),(.*)\)$", read("src/" + path), re.M):
+    for m in re.finditer(r"^(MP_\w+)\((\w+),(.*)\)$", "\n".join(calls_of(path)), re.M):
         t = texts(m[3])
         if len(t) == 1:  # MP_H1_REASON(token, status, text): the token is the name
             yield m[2].lower(), "counter", "Messages refused: " + t[0], None
@@ -229,6 +247,7 @@ LIMITS = {
     "service_connections": ("1024", "", "`circuit_breakers` `max_connections`", "requests wait", "`cluster.<c>.upstream_cx_overflow`"),
     "service_pending": ("1024", "", "`circuit_breakers` `max_pending_requests`", "503, flag UO", "`cluster.<c>.upstream_rq_pending_overflow`"),
     "service_requests": ("1024", "", "`circuit_breakers` `max_requests`", "503, flag UO", "`cluster.<c>.upstream_rq_pending_overflow`"),
+    "service_retries": ("3", "", "`circuit_breakers` `max_retries`", "no other try: the answer that there is passes", "`cluster.<c>.upstream_rq_retry_overflow`"),
     "max_stream_duration": ("none", "0s: none", OPTIONS + "`max_stream_duration`", "504, or the connection closes; flag DT",
                             "`http.<p>.downstream_rq_max_duration_reached`"),
     "per_source_connections": ("no limit", "0: none", OWN_LISTENER + "`max_connections_per_source`", "closed when they are accepted",
