@@ -134,6 +134,10 @@ void mp_build_http(struct mp_conf_build *b, const ProtobufCMessage *manager,
                    struct mp_conf_http *ret);
 void mp_build_alogs(struct mp_conf_build *b, pb_access_log **logs, size_t n,
                     struct mp_conf_alog **ret, uint32_t *ret_n);
+/* Which requests are logged (from_envoy_alog_filter.c); NULL: all. */
+struct mp_conf_alog_filter *
+mp_build_alog_filter(struct mp_conf_build *b,
+                     const Envoy__Config__Accesslog__V3__AccessLogFilter *m);
 /* Envoy's default text format; path NULL: standard output. */
 void mp_build_default_alog(struct mp_conf_build *b, const char *path, struct mp_conf_alog *ret);
 #define MP_CONF_DEFAULT_KEYS 8

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Access loggers: standard output, standard error, files. */
+/* Access loggers: standard output, standard error, files, syslog. */
 #include "conf/build.h"
 #include "envoy_extensions_access_loggers_file_v3.pb-c.h"
 #include "envoy_extensions_access_loggers_stream_v3.pb-c.h"
+#include "marchproxy_config_v1.pb-c.h"
 
 typedef Envoy__Config__Core__V3__SubstitutionFormatString pb_format;
 typedef Envoy__Extensions__AccessLoggers__File__V3__FileAccessLog pb_file_log;
@@ -164,6 +165,35 @@ static void build_file(struct mp_conf_build *b, const pb_file_log *m, struct mp_
     }
 }
 
+/* Header fields of a syslog line hold no blank. */
+static bool is_word(const char *z, size_t max)
+{
+    size_t n = strlen(z);
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned char)z[i] <= ' ' || (unsigned char)z[i] >= 0x7f) {
+            return false;
+        }
+    }
+    return n > 0 && n <= max;
+}
+
+static void set_syslog(struct mp_conf_build *b, const Marchproxy__Config__V1__SyslogAccessLog *m,
+                       struct mp_conf_alog *ret)
+{
+    const char *address = m->address[0] ? m->address : "unix:/dev/log";
+    const char *app = m->app_name[0] ? m->app_name : "marchproxy";
+    uint32_t facility = 16;
+    mp_build_u32(b, "facility", m->facility, 0, 23, &facility);
+    if (!is_word(app, 48)) {
+        (void)mp_build_error(b, "app_name", "use up to 48 letters without blanks",
+                             "not a name for syslog");
+    }
+    ret->kind = MP_ALOG_SYSLOG;
+    ret->path = mp_build_str(b, address);
+    ret->app_name = mp_build_str(b, app);
+    ret->facility = (uint8_t)facility;
+}
+
 static bool build_one(struct mp_conf_build *b, const ProtobufCMessage *m, struct mp_conf_alog *ret)
 {
     const pb_format *format = NULL;
@@ -180,6 +210,11 @@ static bool build_one(struct mp_conf_build *b, const ProtobufCMessage *m, struct
         format =
             ((const Envoy__Extensions__AccessLoggers__Stream__V3__StderrAccessLog *)m)->log_format;
         ret->kind = MP_ALOG_STDERR;
+    } else if (d == &marchproxy__config__v1__syslog_access_log__descriptor) {
+        const Marchproxy__Config__V1__SyslogAccessLog *l =
+            (const Marchproxy__Config__V1__SyslogAccessLog *)m;
+        set_syslog(b, l, ret);
+        format = l->log_format;
     } else {
         (void)mp_build_error(b, NULL, NULL, "%s is not an access logger", d->name);
         return false;
@@ -200,10 +235,12 @@ void mp_build_alogs(struct mp_conf_build *b, pb_access_log **logs, size_t n,
         size_t mark = mp_build_enter(b, "access_log[%zu]", i);
         const ProtobufCMessage *m = mp_build_any(b, "typed_config", logs[i]->typed_config);
         size_t mark2 = mp_build_enter(b, "typed_config");
-        if (m && build_one(b, m, &(*ret)[*ret_n])) {
+        bool ok = m && build_one(b, m, &(*ret)[*ret_n]);
+        mp_build_leave(b, mark2);
+        if (ok) {
+            (*ret)[*ret_n].filter = mp_build_alog_filter(b, logs[i]->filter);
             ++*ret_n;
         }
-        mp_build_leave(b, mark2);
         mp_build_leave(b, mark);
     }
 }

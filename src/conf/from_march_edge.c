@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* What the simple file says about the outside: listen, admin, access_log. */
+/* What the simple file says about the outside: listen, admin. */
 #include <stdio.h>
 
 #include "base/assert.h"
 #include "conf/march.h"
-#include "envoy_extensions_access_loggers_file_v3.pb-c.h"
-#include "envoy_extensions_access_loggers_stream_v3.pb-c.h"
 
 /* ---- addresses ---- */
 
@@ -85,7 +83,7 @@ static const pb_value *member(struct mp_march *m, const char *sub,
     return found;
 }
 
-static const pb_value *value_of(const Google__Protobuf__Struct *s, const char *key)
+const pb_value *mp_march_member(const Google__Protobuf__Struct *s, const char *key)
 {
     const pb_value *found = NULL;
     for (size_t i = 0; i < s->n_fields; i++) {
@@ -103,8 +101,8 @@ static bool add_listener(struct mp_march *m, const char *sub, const pb_value *v)
     *l = (struct mp_march_listener){.written = mp_march_printf(m, "%s", sub)};
     if (v->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_STRUCT_VALUE) {
         const pb_value *address = member(m, sub, v->struct_value, "address");
-        const pb_value *name = value_of(v->struct_value, "name");
-        const pb_value *share = value_of(v->struct_value, "reuse_port");
+        const pb_value *name = mp_march_member(v->struct_value, "name");
+        const pb_value *share = mp_march_member(v->struct_value, "reuse_port");
         if (!address) {
             (void)mp_build_error(m->b, sub, NULL, "address is missing");
             return false;
@@ -160,10 +158,10 @@ bool mp_march_listen(struct mp_march *m)
     return ok;
 }
 
-/* ---- admin and access log ---- */
+/* ---- admin ---- */
 
 /* "off", false and null switch a thing off. */
-static bool is_off(const pb_value *v)
+bool mp_march_is_off(const pb_value *v)
 {
     return (v->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE &&
             strcmp(v->string_value, "off") == 0) ||
@@ -175,7 +173,7 @@ Envoy__Config__Bootstrap__V3__Admin *mp_march_admin(struct mp_march *m)
     const pb_value *v = m->file->admin;
     struct mp_conf_addr a = {.host = MP_STR("127.0.0.1"), .port = 9901};
     bool given = v && v->kind_case != GOOGLE__PROTOBUF__VALUE__KIND_NULL_VALUE;
-    if (given && is_off(v)) {
+    if (given && mp_march_is_off(v)) {
         return NULL;
     }
     if (given && !mp_march_addr(m, "admin", v, &a)) {
@@ -197,84 +195,4 @@ pb_address *mp_march_conf_address(struct mp_march *m, const struct mp_conf_addr 
     out->pipe = MP_MARCH_NEW(m, envoy__config__core__v3__pipe);
     out->pipe->path = (char *)a->host.p;
     return out;
-}
-
-static Envoy__Config__Core__V3__SubstitutionFormatString *default_format(struct mp_march *m)
-{
-    Envoy__Config__Core__V3__SubstitutionFormatString *f =
-        MP_MARCH_NEW(m, envoy__config__core__v3__substitution_format_string);
-    Google__Protobuf__Struct *s = MP_MARCH_NEW(m, google__protobuf__struct);
-    s->fields = MP_MARCH_LIST(m, s->fields, MP_CONF_DEFAULT_KEYS);
-    for (size_t i = 0; i < MP_CONF_DEFAULT_KEYS; i++) {
-        Google__Protobuf__Struct__FieldsEntry *e =
-            MP_MARCH_NEW(m, google__protobuf__struct__fields_entry);
-        e->key = (char *)mp_conf_default_keys[i].key;
-        e->value = MP_MARCH_NEW(m, google__protobuf__value);
-        e->value->kind_case = GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE;
-        e->value->string_value = (char *)mp_conf_default_keys[i].format;
-        s->fields[s->n_fields++] = e;
-    }
-    f->format_case = ENVOY__CONFIG__CORE__V3__SUBSTITUTION_FORMAT_STRING__FORMAT_JSON_FORMAT;
-    f->json_format = s;
-    return f;
-}
-
-static const ProtobufCMessage *logger(struct mp_march *m, const char *to)
-{
-    if (strcmp(to, "stdout") == 0) {
-        Envoy__Extensions__AccessLoggers__Stream__V3__StdoutAccessLog *l =
-            MP_MARCH_NEW(m, envoy__extensions__access_loggers__stream__v3__stdout_access_log);
-        l->access_log_format_case =
-            ENVOY__EXTENSIONS__ACCESS_LOGGERS__STREAM__V3__STDOUT_ACCESS_LOG__ACCESS_LOG_FORMAT_LOG_FORMAT;
-        l->log_format = default_format(m);
-        return &l->base;
-    }
-    if (strcmp(to, "stderr") == 0) {
-        Envoy__Extensions__AccessLoggers__Stream__V3__StderrAccessLog *l =
-            MP_MARCH_NEW(m, envoy__extensions__access_loggers__stream__v3__stderr_access_log);
-        l->access_log_format_case =
-            ENVOY__EXTENSIONS__ACCESS_LOGGERS__STREAM__V3__STDERR_ACCESS_LOG__ACCESS_LOG_FORMAT_LOG_FORMAT;
-        l->log_format = default_format(m);
-        return &l->base;
-    }
-    Envoy__Extensions__AccessLoggers__File__V3__FileAccessLog *l =
-        MP_MARCH_NEW(m, envoy__extensions__access_loggers__file__v3__file_access_log);
-    l->path = (char *)to;
-    l->access_log_format_case =
-        ENVOY__EXTENSIONS__ACCESS_LOGGERS__FILE__V3__FILE_ACCESS_LOG__ACCESS_LOG_FORMAT_LOG_FORMAT;
-    l->log_format = default_format(m);
-    return &l->base;
-}
-
-static const char *logger_name(const char *to)
-{
-    if (strcmp(to, "stdout") == 0) {
-        return "envoy.access_loggers.stdout";
-    }
-    return strcmp(to, "stderr") == 0 ? "envoy.access_loggers.stderr" : "envoy.access_loggers.file";
-}
-
-pb_access_log *mp_march_access_log(struct mp_march *m)
-{
-    const pb_value *v = m->file->access_log;
-    const char *to = "stdout";
-    if (v && v->kind_case != GOOGLE__PROTOBUF__VALUE__KIND_NULL_VALUE) {
-        if (is_off(v)) {
-            return NULL;
-        }
-        if (v->kind_case != GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE ||
-            (strcmp(v->string_value, "stdout") != 0 && strcmp(v->string_value, "stderr") != 0 &&
-             !strchr(v->string_value, '/'))) {
-            (void)mp_build_error(m->b, "access_log",
-                                 "use stdout, stderr, off, or the path of a file (./access.log)",
-                                 "not a place to log to");
-            return NULL;
-        }
-        to = v->string_value;
-    }
-    pb_access_log *log = MP_MARCH_NEW(m, envoy__config__accesslog__v3__access_log);
-    log->name = (char *)logger_name(to);
-    log->config_type_case = ENVOY__CONFIG__ACCESSLOG__V3__ACCESS_LOG__CONFIG_TYPE_TYPED_CONFIG;
-    log->typed_config = mp_march_any(m, logger(m, to));
-    return log;
 }

@@ -47,7 +47,11 @@ bool mp_march_listen(struct mp_march *m);
 bool mp_march_addr(struct mp_march *m, const char *sub, const pb_value *v,
                    struct mp_conf_addr *ret);
 Envoy__Config__Bootstrap__V3__Admin *mp_march_admin(struct mp_march *m);
-pb_access_log *mp_march_access_log(struct mp_march *m); /* NULL: off */
+bool mp_march_is_off(const pb_value *v);
+/* NULL: none. */
+const pb_value *mp_march_member(const Google__Protobuf__Struct *s, const char *key);
+/* from_march_alog.c; NULL: off. */
+pb_access_log *mp_march_access_log(struct mp_march *m);
 pb_route_config *mp_march_routes(struct mp_march *m);
 /* HttpConnectionManager, packed (from_march_http.c). */
 pb_any *mp_march_manager(struct mp_march *m);

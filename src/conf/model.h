@@ -244,15 +244,42 @@ struct mp_conf_routes {
 };
 
 /* ---- access log ---- */
-enum mp_conf_alog_kind { MP_ALOG_STDOUT, MP_ALOG_STDERR, MP_ALOG_FILE };
+enum mp_conf_alog_kind { MP_ALOG_STDOUT, MP_ALOG_STDERR, MP_ALOG_FILE, MP_ALOG_SYSLOG };
+/* Which requests are logged. */
+enum mp_conf_alog_test {
+    MP_ALOG_STATUS,
+    MP_ALOG_DURATION,
+    MP_ALOG_NOT_HEALTH_CHECK,
+    MP_ALOG_SAMPLE,
+    MP_ALOG_AND,
+    MP_ALOG_OR,
+    MP_ALOG_HEADER,
+    MP_ALOG_FLAGS,
+    MP_ALOG_GRPC_STATUS
+};
+enum mp_conf_compare { MP_COMPARE_EQ, MP_COMPARE_GE, MP_COMPARE_LE };
+struct mp_conf_alog_filter {
+    enum mp_conf_alog_test test;
+    enum mp_conf_compare compare;     /* STATUS, DURATION */
+    uint32_t value;                   /* of them; of SAMPLE: millionths; of GRPC_STATUS: bits */
+    bool invert;                      /* GRPC_STATUS */
+    bool independent;                 /* SAMPLE: not by the request's id */
+    struct mp_conf_alog_filter *list; /* AND, OR */
+    struct mp_conf_header_match *header;
+    struct mp_str *flags; /* short names; none: any */
+    uint32_t n;           /* of list, flags */
+};
 struct mp_conf_json_key {
     struct mp_str key, format;
 };
 struct mp_conf_alog {
     enum mp_conf_alog_kind kind;
-    struct mp_str path;
-    bool default_json;  /* the eight keys of the default format */
-    struct mp_str text; /* text format, line ends included; else empty */
+    struct mp_str path;                 /* of SYSLOG: "unix:/dev/log", "udp:127.0.0.1:514" */
+    uint8_t facility;                   /* SYSLOG */
+    struct mp_str app_name;             /* SYSLOG */
+    struct mp_conf_alog_filter *filter; /* NULL: all requests */
+    bool default_json;                  /* the eight keys of the default format */
+    struct mp_str text;                 /* text format, line ends included; else empty */
     bool omit_empty; /* an absent value gives nothing instead of "-", a JSON key with it is left out
                       */
     struct mp_conf_json_key *json;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -132,10 +133,14 @@ static mp_err sink_open(struct alog_sink *k, struct mp_diag *diag)
         k->is_open = true;
         return MP_OK;
     }
-    int fd = k->kind == MP_ALOG_FILE ? open_path(k->path) : open_standard(k->kind);
+    int fd = k->kind == MP_ALOG_FILE     ? open_path(k->path)
+             : k->kind == MP_ALOG_SYSLOG ? mp_alog_syslog_open(k)
+                                         : open_standard(k->kind);
     if (fd < 0) {
+        const char *why =
+            fd == -EOPNOTSUPP ? "neither a file, a FIFO nor a character device" : strerror(-fd);
         return mp_diag_error(diag, mp_err_from_errno(-fd).code, 0, NULL, cure_of(fd),
-                             "access log %s: %s", k->path, strerror(-fd));
+                             "access log %s: %s", k->path, why);
     }
     mp_alog_sink_set_fd(k, fd);
     k->is_open = true;
@@ -174,7 +179,7 @@ static void sink_key(const struct mp_conf_alog *conf, enum mp_conf_alog_kind *ki
     if (conf->kind == MP_ALOG_FILE && mp_str_eq(conf->path, MP_STR("/dev/stderr"))) {
         *kind = MP_ALOG_STDERR;
     }
-    if (*kind != MP_ALOG_FILE) {
+    if (*kind == MP_ALOG_STDOUT || *kind == MP_ALOG_STDERR) {
         *path = *kind == MP_ALOG_STDOUT ? MP_STR("stdout") : MP_STR("stderr");
     }
 }
@@ -184,7 +189,14 @@ static mp_err sink_get(struct mp_alog_set *set, const struct mp_conf_alog *conf,
 {
     enum mp_conf_alog_kind kind;
     struct mp_str path;
+    char key[512];
     sink_key(conf, &kind, &path);
+    if (kind == MP_ALOG_SYSLOG) {
+        /* Two names at one address are two outputs. */
+        int n = snprintf(key, sizeof(key), MP_STR_FMT " %u " MP_STR_FMT, MP_STR_ARG(conf->path),
+                         conf->facility, MP_STR_ARG(conf->app_name));
+        path = mp_str(key, MP_MIN((size_t)n, sizeof(key) - 1));
+    }
     struct alog_sink *k = set->sinks, *unused = NULL;
     while (k != NULL && (k->kind != kind || !mp_str_eq(mp_str_c(k->path), path))) {
         bool idle = __atomic_load_n(&k->refs, __ATOMIC_RELAXED) == 0 && !k->is_open;
@@ -204,6 +216,9 @@ static mp_err sink_get(struct mp_alog_set *set, const struct mp_conf_alog *conf,
                              MP_ALOG_SINKS_MAX);
     }
     k = k != NULL ? k : sink_new(set, kind, path);
+    if (kind == MP_ALOG_SYSLOG && !k->is_open) {
+        mp_alog_syslog_prepare(k, conf);
+    }
     MP_TRY(sink_open(k, diag));
     __atomic_fetch_add(&k->refs, 1, __ATOMIC_RELAXED);
     *ret = k;
@@ -219,6 +234,7 @@ mp_err mp_alog_build(const struct mp_conf_alog *conf, struct mp_arena *arena,
     }
     a->set = set;
     MP_TRY(mp_alog_format_build(conf, arena, diag, &a->format));
+    MP_TRY(mp_alog_filter_build(conf->filter, arena, diag, &a->filter));
     pthread_mutex_lock(&set->lock);
     mp_err err = sink_get(set, conf, diag, &a->sink);
     pthread_mutex_unlock(&set->lock);
@@ -336,6 +352,9 @@ static void write_line(struct mp_alog *a, struct mp_core_worker *cw, const struc
 {
     uint32_t worker = cw->w.id;
     MP_DEBUG_ASSERT(worker < a->set->opts.n_workers);
+    if (a->filter != NULL && !mp_alog_filter_passes(a->filter, cw, s)) {
+        return;
+    }
     struct alog_lane *lane = &a->sink->lanes[worker];
     struct alog_buf *b = lane->open != NULL ? lane->open : open_buffer(a->set, lane, worker);
     bool added = b != NULL && add_line(a, b, s, line);

@@ -37,6 +37,16 @@ MP_MUST_USE mp_err mp_alog_format_build(const struct mp_conf_alog *conf, struct 
 size_t mp_alog_format(const struct alog_format *f, const struct mp_stream *s, char *out,
                       size_t cap);
 
+/* ---- filters (access_log_filter.c) ---- */
+
+struct alog_filter;
+/* NULL in, NULL out: every request passes. */
+MP_MUST_USE mp_err mp_alog_filter_build(const struct mp_conf_alog_filter *conf,
+                                        struct mp_arena *arena, struct mp_diag *diag,
+                                        struct alog_filter **ret);
+bool mp_alog_filter_passes(const struct alog_filter *f, struct mp_core_worker *cw,
+                           const struct mp_stream *s);
+
 /* ---- buffers ---- */
 
 struct alog_buf {
@@ -86,7 +96,14 @@ struct alog_lane {
     struct alog_buf *all; /* MP_ALOG_BUFFERS of them; memory is touched when first used */
 };
 
-enum alog_output { ALOG_OUT_FILE, ALOG_OUT_SOCKET, ALOG_OUT_STREAM };
+enum alog_output { ALOG_OUT_FILE, ALOG_OUT_SOCKET, ALOG_OUT_STREAM, ALOG_OUT_SYSLOG };
+
+/* What every datagram of a syslog output has around its time. */
+struct alog_syslog {
+    char head[8];      /* "<134>1 " */
+    char tail[400];    /* " host app pid - - " */
+    uint64_t retry_ms; /* when it may be connected again */
+};
 
 struct alog_sink {
     struct alog_sink *next; /* sinks are never taken off the list */
@@ -96,6 +113,7 @@ struct alog_sink {
     uint32_t refs; /* atomic; changed under the lock */
     bool is_open;  /* under the lock */
     int next_fd;   /* atomic: takes the place of fd; -1: none */
+    struct alog_syslog syslog;
     /* the writer's, except while the sink is opened */
     int fd;
     enum alog_output output;
@@ -124,6 +142,7 @@ struct mp_alog_set {
 struct mp_alog {
     struct mp_alog_set *set;
     struct alog_sink *sink;
+    struct alog_filter *filter; /* NULL: all requests */
     struct alog_format format;
 };
 
@@ -135,4 +154,10 @@ bool mp_alog_writer_stop(struct mp_alog_set *set);
 void mp_alog_writer_wake(struct mp_alog_set *set);
 /* Writes what can be written now (no thread). */
 void mp_alog_pump_all(struct mp_alog_set *set);
+/* access_log_syslog.c. One line of the current buffer, without its newline: 0 or a negative errno.
+ */
+int mp_alog_syslog_send(struct alog_sink *k, const char *line, size_t n);
+void mp_alog_syslog_prepare(struct alog_sink *k, const struct mp_conf_alog *conf);
+/* A descriptor or a negative errno. */
+int mp_alog_syslog_open(const struct alog_sink *k);
 void mp_alog_sink_set_fd(struct alog_sink *k, int fd);

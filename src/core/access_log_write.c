@@ -26,6 +26,10 @@ void mp_alog_sink_set_fd(struct alog_sink *k, int fd)
     struct stat st;
     k->fd = fd;
     k->output = ALOG_OUT_STREAM;
+    if (k->kind == MP_ALOG_SYSLOG) {
+        k->output = ALOG_OUT_SYSLOG;
+        return;
+    }
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
         k->output = ALOG_OUT_FILE;
     }
@@ -45,6 +49,7 @@ static ssize_t write_once(struct alog_sink *k, const char *p, size_t n)
     }
     ssize_t done = -1;
     switch (k->output) {
+    case ALOG_OUT_SYSLOG: /* write_datagram */
     case ALOG_OUT_FILE:
         done = write(k->fd, p, n);
         break;
@@ -91,11 +96,37 @@ static void give_up(struct alog_sink *k)
 
 enum outcome { WROTE, NOTHING, BLOCKED };
 
+/* A line that cannot be sent is lost alone: the next one may be shorter, or the reader back. */
+static enum outcome write_datagram(struct alog_sink *k)
+{
+    struct alog_buf *b = k->cur;
+    const char *p = b->text + k->cur_done;
+    size_t n = b->n - k->cur_done;
+    const char *end = memchr(p, '\n', n);
+    size_t line = end != NULL ? (size_t)(end - p) : n;
+    int r = line > 0 ? mp_alog_syslog_send(k, p, line) : 0;
+    if (r == -EAGAIN || r == -ENOBUFS) {
+        return BLOCKED;
+    }
+    if (r < 0) {
+        b->errors++;
+        b->lost = MP_MIN(b->lines, b->lost + 1);
+    }
+    k->cur_done += (uint32_t)MP_MIN(line + 1, n);
+    if (k->cur_done == b->n) {
+        give_back(k);
+    }
+    return WROTE;
+}
+
 static enum outcome write_cur(struct alog_sink *k)
 {
     struct alog_buf *b = k->cur;
     const char *p = b->text + k->cur_done;
     size_t n = b->n - k->cur_done;
+    if (k->output == ALOG_OUT_SYSLOG && k->set->opts.write == NULL) {
+        return write_datagram(k);
+    }
     bool mend = k->mid_line && k->cur_done == 0;
     if (mend) {
         /* The line that was cut by a failure does not run into the next one. */

@@ -176,7 +176,8 @@ mp_filter_stats(const struct mp_filter *f, const struct mp_stat_schema *schema, 
 /* Bits that filters of one stream leave for those behind them. */
 enum {
     MP_FILTER_MARK_AUTH = 1 /* auth has looked at it */,
-    MP_FILTER_MARK_EXEMPT = 2 /* and its path is exempt */
+    MP_FILTER_MARK_EXEMPT = 2 /* and its path is exempt */,
+    MP_FILTER_MARK_HEALTH_CHECK = 4 /* asks whether we live */
 };
 void mp_filter_mark(struct mp_filter *f, uint32_t bits);
 uint32_t mp_filter_marks(const struct mp_filter *f);

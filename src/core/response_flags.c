@@ -3,6 +3,17 @@
 
 #include "core/stream.h"
 
+uint32_t mp_response_flag_of(struct mp_str name)
+{
+#define MP_FLAG(token, short_name, text)         \
+    if (mp_str_eq(name, mp_str_c(short_name))) { \
+        return MP_FLAG_##token;                  \
+    }
+#include "core/response_flag.def"
+#undef MP_FLAG
+    return 0;
+}
+
 size_t mp_response_flags_format(uint32_t flags, char *out, size_t cap)
 {
     static const char *const names[] = {

@@ -162,5 +162,7 @@ void mp_stream_touch(struct mp_stream *s); /* activity: moves the idle deadline 
 void mp_stream_arm(struct mp_stream *s);   /* after changing a deadline */
 /* Text of DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT. */
 struct mp_str mp_stream_client_ip(struct mp_stream *s);
+/* The bit of "UF"; 0: there is no such flag. */
+uint32_t mp_response_flag_of(struct mp_str name);
 /* "UF,URX" text of the flags; "-" when none. */
 size_t mp_response_flags_format(uint32_t flags, char *out, size_t cap);

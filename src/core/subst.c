@@ -73,6 +73,12 @@ static struct mp_str start_line_part(const struct mp_req_head *r, uint8_t pseudo
     }
 }
 
+static size_t query_at(struct mp_str s)
+{
+    ptrdiff_t mark = mp_str_chr(s, '?', 0);
+    return mark < 0 ? s.n : (size_t)mark;
+}
+
 static bool put_named(struct subst_out *o, const struct mp_stream *s, const struct subst_op *op,
                       const struct subst_name *name)
 {
@@ -82,9 +88,17 @@ static bool put_named(struct subst_out *o, const struct mp_stream *s, const stru
     if (op->kind == SUBST_TRAILER) {
         return put_field(o, s->has_resp_trailers ? &s->resp_trailers : NULL, name, op->length_max);
     }
-    if (op->kind == SUBST_REQ && name->pseudo != SUBST_FIELD) {
+    bool cut = op->kind == SUBST_REQ_WITHOUT_QUERY;
+    if ((op->kind == SUBST_REQ || cut) && name->pseudo != SUBST_FIELD) {
         struct mp_str part = start_line_part(&s->req, name->pseudo);
+        part.n = cut ? query_at(part) : part.n;
         return put_text(o, mp_str(part.p, MP_MIN(part.n, op->length_max)));
+    }
+    if (cut) {
+        const struct mp_hdr *e = mp_hdrs_find(&s->req.hdrs, name->name);
+        return e != NULL && (mp_subst_put(o, mp_str(e->value, MP_MIN(query_at(mp_hdr_value(e)),
+                                                                     op->length_max))),
+                             true);
     }
     if (op->kind == SUBST_REQ) {
         return put_field(o, &s->req.hdrs, name, op->length_max);
@@ -165,6 +179,132 @@ static bool put_grpc_status(struct subst_out *o, const struct mp_stream *s, uint
     return true;
 }
 
+static bool put_port(struct subst_out *o, const struct mp_addr *a)
+{
+    if (a->family != MP_ADDR_IP4 && a->family != MP_ADDR_IP6) {
+        return false;
+    }
+    put_u64(o, a->port);
+    return true;
+}
+
+/* "1.2.3.4:80", "[::1]:80", a path. */
+static bool put_upstream(struct subst_out *o, struct mp_str host, uint8_t kind)
+{
+    size_t at = host.n;
+    while (at > 0 && host.p[at - 1] != ':') {
+        at--;
+    }
+    bool is_path = host.n > 0 && (host.p[0] == '/' || host.p[0] == '@');
+    if (is_path || at == 0) {
+        return kind != SUBST_UPSTREAM_REMOTE_PORT && put_text(o, host);
+    }
+    if (kind == SUBST_UPSTREAM_REMOTE_PORT) {
+        return put_text(o, mp_str(host.p + at, host.n - at));
+    }
+    struct mp_str ip = mp_str(host.p, at - 1);
+    if (ip.n > 2 && ip.p[0] == '[') {
+        ip = mp_str(ip.p + 1, ip.n - 2);
+    }
+    return put_text(o, ip);
+}
+
+static bool put_size(struct subst_out *o, const struct mp_hdrs *h, size_t more)
+{
+    put_u64(o, h->bytes + more);
+    return true;
+}
+
+/* Envoy counts the start line as the fields that HTTP/2 makes of it. */
+static bool put_request_size(struct subst_out *o, const struct mp_req_head *r)
+{
+    return put_size(o, &r->hdrs,
+                    sizeof(":method:path:authority:scheme") - 1 + r->method_name.n + r->path.n +
+                        r->authority.n + r->scheme.n);
+}
+
+static bool put_long_flags(struct subst_out *o, uint32_t flags)
+{
+    static const char *const names[][2] = {
+        {"UH", "NoHealthyUpstream"},
+        {"UF", "UpstreamConnectionFailure"},
+        {"UO", "UpstreamOverflow"},
+        {"NR", "NoRouteFound"},
+        {"UT", "UpstreamRequestTimeout"},
+        {"UR", "UpstreamRemoteReset"},
+        {"UC", "UpstreamConnectionTermination"},
+        {"UPE", "UpstreamProtocolError"},
+        {"URX", "UpstreamRetryLimitExceeded"},
+        {"UMSDR", "UpstreamMaxStreamDurationReached"},
+        {"DC", "DownstreamConnectionTermination"},
+        {"DPE", "DownstreamProtocolError"},
+        {"LR", "LocalReset"},
+        {"LH", "FailedLocalHealthCheck"},
+        {"SI", "StreamIdleTimeout"},
+        {"DT", "DurationTimeout"},
+        {"NC", "NoClusterFound"},
+        {"OM", "OverloadManagerTerminated"},
+        {"RL", "RateLimited"},
+        {"UAEX", "UnauthorizedExternalService"},
+        {"FI", "FaultInjected"},
+        {"DI", "DelayInjected"},
+        {"DF", "DnsResolutionFailed"},
+    };
+    char text[MP_FLAG_BITS * 6 + 1];
+    struct mp_str rest = mp_str(text, mp_response_flags_format(flags, text, sizeof(text))), part;
+    bool first = true;
+    if (flags == 0) {
+        return false;
+    }
+    while (mp_str_split(&rest, ',', &part)) {
+        for (size_t i = 0; i < MP_COUNTOF(names); i++) {
+            if (mp_str_eq(mp_str_c(names[i][0]), part)) {
+                part = mp_str_c(names[i][1]);
+                break;
+            }
+        }
+        mp_subst_put(o, first ? MP_STR("") : MP_STR(","));
+        mp_subst_put(o, part);
+        first = false;
+    }
+    return true;
+}
+
+static bool put_more(struct subst_out *o, const struct subst_op *op, const struct mp_stream *s)
+{
+    switch (op->kind) {
+    case SUBST_REMOTE_PORT:
+        return put_port(o, &s->client);
+    case SUBST_DIRECT_PORT:
+        return s->conn != NULL && put_port(o, &s->conn->peer);
+    case SUBST_UPSTREAM_REMOTE_ADDRESS:
+        return put_text(o, s->upstream_host);
+    case SUBST_UPSTREAM_REMOTE_IP:
+    case SUBST_UPSTREAM_REMOTE_PORT:
+        return put_upstream(o, s->upstream_host, op->kind);
+    case SUBST_RESPONSE_FLAGS_LONG:
+        return put_long_flags(o, s->response_flags);
+    case SUBST_REQUEST_HEADERS_BYTES:
+        return put_request_size(o, &s->req);
+    case SUBST_RESPONSE_HEADERS_BYTES:
+        return s->resp != NULL && put_size(o, &s->resp->hdrs, sizeof(":status200") - 1);
+    case SUBST_RESPONSE_TRAILERS_BYTES:
+        return s->has_resp_trailers && put_size(o, &s->resp_trailers, 0);
+    case SUBST_STREAM_ID: {
+        const struct mp_hdr *id = mp_hdrs_get(&s->req.hdrs, MP_HDR_X_REQUEST_ID);
+        return id != NULL && put_text(o, mp_hdr_value(id));
+    }
+    case SUBST_ACCESS_LOG_TYPE:
+        return put_text(o, MP_STR("DownstreamEnd"));
+    case SUBST_ENVIRONMENT:
+        return put_text(o, op->text);
+    case SUBST_TERMINATION_DETAILS:
+        return false; /* what ends connections of itself says so in RESPONSE_CODE_DETAILS */
+    default:
+        return put_connection(o, s->conn, op->kind);
+    }
+}
+
 static bool put_op(struct subst_out *o, const struct subst_op *op, const struct mp_stream *s)
 {
     switch (op->kind) {
@@ -175,6 +315,7 @@ static bool put_op(struct subst_out *o, const struct subst_op *op, const struct 
     case SUBST_REQ:
     case SUBST_RESP:
     case SUBST_TRAILER:
+    case SUBST_REQ_WITHOUT_QUERY:
         return put_named(o, s, op, &op->name) || put_named(o, s, op, &op->other);
     case SUBST_START_TIME:
         mp_subst_time_eval(op, s->start_wall_ns, o);
@@ -219,7 +360,7 @@ static bool put_op(struct subst_out *o, const struct subst_op *op, const struct 
     case SUBST_REMOTE_IP:
         return put_addr(o, &s->client, op->kind == SUBST_REMOTE_ADDRESS);
     default:
-        return put_connection(o, s->conn, op->kind);
+        return put_more(o, op, s);
     }
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -9,7 +10,7 @@
 
 #define FORMAT_MAX (64 * 1024)
 
-enum argument { ARGUMENT_NONE, ARGUMENT_HEADER, ARGUMENT_TIME, ARGUMENT_STYLE };
+enum argument { ARGUMENT_NONE, ARGUMENT_HEADER, ARGUMENT_TIME, ARGUMENT_STYLE, ARGUMENT_TEXT };
 
 static const struct operator_def {
     struct mp_str name;
@@ -66,6 +67,7 @@ static bool pseudo_of(enum subst_kind kind, struct mp_str name, uint8_t *ret)
                  {{":authority", 10}, SUBST_REQ, SUBST_AUTHORITY},
                  {{":scheme", 7}, SUBST_REQ, SUBST_SCHEME},
                  {{":status", 7}, SUBST_RESP, SUBST_STATUS}};
+    kind = kind == SUBST_REQ_WITHOUT_QUERY ? SUBST_REQ : kind;
     for (size_t i = 0; i < MP_COUNTOF(known); i++) {
         if (known[i].kind == kind && mp_str_eq(known[i].name, name)) {
             *ret = known[i].pseudo;
@@ -97,7 +99,7 @@ static mp_err header_name(struct compiler *c, enum subst_kind kind, struct mp_st
     }
     /* The parser keeps Host as the authority. */
     ret->id = (uint8_t)mp_hdr_id_of(name.p, name.n);
-    if (kind == SUBST_REQ && ret->id == MP_HDR_HOST) {
+    if ((kind == SUBST_REQ || kind == SUBST_REQ_WITHOUT_QUERY) && ret->id == MP_HDR_HOST) {
         ret->pseudo = SUBST_AUTHORITY;
     }
     return MP_OK;
@@ -145,6 +147,86 @@ static mp_err host_name(struct compiler *c, struct subst_op *op)
     return op->text.p != NULL ? MP_OK : fail(c, MP_E_LIMIT, NULL);
 }
 
+/* The value is that of the start: it does not change afterwards. */
+static mp_err environment(struct compiler *c, struct subst_op *op, struct mp_str name)
+{
+    char key[256];
+    if (name.n == 0 || name.n >= sizeof(key)) {
+        return fail(c, MP_E_SYNTAX, "%ENVIRONMENT(NAME)% needs the name of a variable");
+    }
+    memcpy(key, name.p, name.n);
+    key[name.n] = '\0';
+    const char *value = getenv(key);
+    if (value == NULL) {
+        return MP_OK;
+    }
+    op->text = mp_arena_dup(c->arena, mp_str_c(value));
+    return op->text.p != NULL ? MP_OK : fail(c, MP_E_LIMIT, NULL);
+}
+
+/* Operators of Envoy 1.28 that have no meaning here, or none yet. */
+static bool is_known_elsewhere(struct mp_str name)
+{
+    static const char *const names[] = {
+        "CLUSTER_METADATA",
+        "DOWNSTREAM_HANDSHAKE_DURATION",
+        "DOWNSTREAM_HEADER_BYTES_RECEIVED",
+        "DOWNSTREAM_HEADER_BYTES_SENT",
+        "DOWNSTREAM_LOCAL_SUBJECT",
+        "DOWNSTREAM_LOCAL_URI_SAN",
+        "DOWNSTREAM_LOCAL_DNS_SAN",
+        "DOWNSTREAM_PEER_CERT",
+        "DOWNSTREAM_PEER_CERT_V_END",
+        "DOWNSTREAM_PEER_CERT_V_START",
+        "DOWNSTREAM_PEER_FINGERPRINT_1",
+        "DOWNSTREAM_PEER_FINGERPRINT_256",
+        "DOWNSTREAM_PEER_ISSUER",
+        "DOWNSTREAM_PEER_SERIAL",
+        "DOWNSTREAM_PEER_SUBJECT",
+        "DOWNSTREAM_PEER_URI_SAN",
+        "DOWNSTREAM_TLS_CIPHER",
+        "DOWNSTREAM_TLS_SESSION_ID",
+        "DOWNSTREAM_TLS_VERSION",
+        "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
+        "DOWNSTREAM_WIRE_BYTES_RECEIVED",
+        "DOWNSTREAM_WIRE_BYTES_SENT",
+        "DYNAMIC_METADATA",
+        "FILTER_CHAIN_NAME",
+        "FILTER_STATE",
+        "LOCAL_REPLY_BODY",
+        "REQUESTED_SERVER_NAME",
+        "REQUEST_TX_DURATION",
+        "ROUNDTRIP_DURATION",
+        "TRACE_ID",
+        "UPSTREAM_CLUSTER_RAW",
+        "UPSTREAM_FILTER_STATE",
+        "UPSTREAM_HEADER_BYTES_RECEIVED",
+        "UPSTREAM_HEADER_BYTES_SENT",
+        "UPSTREAM_LOCAL_ADDRESS",
+        "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
+        "UPSTREAM_LOCAL_PORT",
+        "UPSTREAM_METADATA",
+        "UPSTREAM_PEER_CERT",
+        "UPSTREAM_PEER_ISSUER",
+        "UPSTREAM_PEER_SUBJECT",
+        "UPSTREAM_PROTOCOL",
+        "UPSTREAM_REQUEST_ATTEMPT_COUNT",
+        "UPSTREAM_TLS_CIPHER",
+        "UPSTREAM_TLS_SESSION_ID",
+        "UPSTREAM_TLS_VERSION",
+        "UPSTREAM_TRANSPORT_FAILURE_REASON",
+        "UPSTREAM_WIRE_BYTES_RECEIVED",
+        "UPSTREAM_WIRE_BYTES_SENT",
+        "VIRTUAL_CLUSTER_NAME",
+    };
+    for (size_t i = 0; i < MP_COUNTOF(names); i++) {
+        if (mp_str_eq(mp_str_c(names[i]), name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static mp_err read_name(struct compiler *c, struct subst_op *op)
 {
     size_t start = c->at;
@@ -165,7 +247,10 @@ static mp_err read_name(struct compiler *c, struct subst_op *op)
         }
     }
     return fail(c, MP_E_UNSUPPORTED,
-                mp_arena_printf(c->arena, "unknown operator %%%.*s%%", MP_STR_ARG(name)));
+                mp_arena_printf(c->arena,
+                                is_known_elsewhere(name) ? "operator %%%.*s%% is not supported"
+                                                         : "unknown operator %%%.*s%%",
+                                MP_STR_ARG(name)));
 }
 
 static mp_err read_argument(struct compiler *c, struct subst_op *op)
@@ -195,6 +280,9 @@ static mp_err read_argument(struct compiler *c, struct subst_op *op)
     }
     if (def->argument == ARGUMENT_STYLE) {
         return style_argument(c, op, argument);
+    }
+    if (def->argument == ARGUMENT_TEXT) {
+        return environment(c, op, argument);
     }
     if (argument.n == 0) {
         return MP_OK; /* the default format */

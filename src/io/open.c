@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "io/open.h"
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
+#include "io/addr.h"
 
 static int open_retry(const char *path, int flags, mode_t mode)
 {
@@ -36,6 +41,49 @@ int mp_open_append(const char *path)
 int mp_open_fifo(const char *path)
 {
     return open_retry(path, O_WRONLY | O_NONBLOCK, 0);
+}
+
+static int connect_datagrams(const struct sockaddr *to, socklen_t n)
+{
+    int fd = socket(to->sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    if (connect(fd, to, n) < 0) {
+        int r = -errno;
+        close(fd);
+        return r;
+    }
+    return fd;
+}
+
+int mp_open_datagrams(const char *where)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    struct mp_addr a;
+    if (strncmp(where, "unix:/", 6) == 0) {
+        size_t n = strlen(where) - 5;
+        if (n >= sizeof(un.sun_path)) {
+            return -EINVAL;
+        }
+        memcpy(un.sun_path, where + 5, n);
+        return connect_datagrams((const struct sockaddr *)(const void *)&un, sizeof(un));
+    }
+    if (strncmp(where, "udp:", 4) != 0 || mp_is_err(mp_addr_parse(mp_str_c(where + 4), &a))) {
+        return -EINVAL;
+    }
+    if (a.family == MP_ADDR_IP4) {
+        struct sockaddr_in ip4 = {.sin_family = AF_INET, .sin_port = htons(a.port)};
+        memcpy(&ip4.sin_addr, a.ip, 4);
+        return connect_datagrams((const struct sockaddr *)(const void *)&ip4, sizeof(ip4));
+    }
+    if (a.family != MP_ADDR_IP6) {
+        return -EINVAL;
+    }
+    struct sockaddr_in6 ip6 = {
+        .sin6_family = AF_INET6, .sin6_port = htons(a.port), .sin6_scope_id = a.scope_id};
+    memcpy(&ip6.sin6_addr, a.ip, 16);
+    return connect_datagrams((const struct sockaddr *)(const void *)&ip6, sizeof(ip6));
 }
 
 int mp_open_own_output(int fd)

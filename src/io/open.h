@@ -18,6 +18,8 @@ int mp_open_append(const char *path);
 MP_MUST_USE mp_err mp_read_file(const char *path, size_t max, struct mp_str *ret, int *ret_errno);
 /* A FIFO for writing, without waiting for its reader (-ENXIO: there is none), now or later. */
 int mp_open_fifo(const char *path);
+/* Datagrams to "unix:/path" or "udp:IP:PORT", non-blocking. -EINVAL: no such address. */
+int mp_open_datagrams(const char *where);
 /* A descriptor for the same pipe or terminal as fd, but with flags of its own (O_NONBLOCK), which
  * other processes do not see; for anything else, or where the system does not allow it, a negative
  * errno. */

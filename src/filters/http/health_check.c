@@ -19,6 +19,7 @@ static enum mp_verdict on_request_headers(struct mp_filter *f, struct mp_req_hea
     if (!mp_filter_headers_match(c->headers, c->n_headers, h)) {
         return MP_VERDICT_CONTINUE;
     }
+    mp_filter_mark(f, MP_FILTER_MARK_HEALTH_CHECK);
     if (mp_filter_server_draining(f)) {
         return mp_filter_reply(f, 503, NULL, MP_STR(""), "health_check_failed");
     }
