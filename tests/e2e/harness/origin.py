@@ -70,7 +70,7 @@ class Origin:
     """
 
     def __init__(self, answer=None, handler=None, name="", timeout=20.0, port=0, host="127.0.0.1",
-                 path=None, rcvbuf=None, backlog=512):
+                 path=None, rcvbuf=None, backlog=4096):
         self.name = name
         self.timeout = timeout
         self.answer = answer or (lambda request: wire.reply(200, b"ok", [("x-origin", name)]))
