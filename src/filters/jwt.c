@@ -117,11 +117,12 @@ static enum mp_jwt_status check_signature(const struct mp_jwt_policy *p, const s
     uint8_t sig[MP_BASE64_ROOM(SIGNATURE_MAX / 3 * 4 + 4)] __attribute__((uninitialized));
     size_t n;
     enum mp_jwt_status status = MP_JWT_NO_KEY;
+    unsigned tries = mp_jwt_alg_is_hmac(p->alg) ? UINT32_MAX : MP_JWT_TRIES_MAX;
     if (parts->signature.n > SIGNATURE_MAX / 3 * 4 + 4 ||
         !mp_base64url_decode(parts->signature, sig, &n)) {
         return MP_JWT_MALFORMED;
     }
-    for (uint32_t i = 0; i < p->n_keys; i++) {
+    for (uint32_t i = 0; i < p->n_keys && tries > 0; i++) {
         const struct mp_jwt_key *k = &p->keys[i];
         if (now_s > k->valid_until_s || !may_verify(k, header, kid)) {
             continue;
@@ -131,6 +132,7 @@ static enum mp_jwt_status check_signature(const struct mp_jwt_policy *p, const s
             return MP_JWT_OK;
         }
         status = MP_JWT_SIGNATURE;
+        tries--;
     }
     return status;
 }

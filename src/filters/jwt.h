@@ -16,6 +16,8 @@
 #define MP_JWT_HEADER_NODES 64
 #define MP_JWT_CLAIM_NODES  256
 #define MP_JWT_LEEWAY_S     60
+/* Public keys that a token is tried with: one that is forged must not cost dozens of signatures. */
+#define MP_JWT_TRIES_MAX 4
 
 enum mp_jwt_alg {
     MP_JWT_HS256,

@@ -430,6 +430,12 @@ def key_sets():
                                               key="rsa_small" if alg == "RS256" else "k1"), "signature", policy)
 
 
+    for n, status in ((3, "ok"), (4, "ok"), (5, "signature")):
+        add("tries: no kid, key %d" % n, token(GOOD, {"alg": "ES256"}, alg="ES256"), status, "ES256_%d" % n)
+        add("tries: kid of key %d" % n, token(GOOD, {"alg": "ES256", "kid": "last"}, alg="ES256"), "ok", "ES256_%d" % n)
+    add("tries: a kid that five keys have", token(GOOD, {"alg": "ES256", "kid": "same"}, alg="ES256"), "signature", "ES256_same")
+
+
 # ---- who and for whom
 
 def claims():
@@ -466,6 +472,10 @@ def policies():
                     {"secret": KEYS["previous"], "valid_until": "2023-11-14T22:18:20Z"}]},
                 "claims": {"jwt_secret": SECRET, "jwt_issuers": ["https://id.example", "other"], "jwt_audiences": ["api"],
                            "jwt_required_claims": {"role": "admin", "n": "5", "ok": "true", "tags": ""}}})
+    for n in (3, 4, 5):
+        others = [jwk("p256_other", kid="other %d" % i) for i in range(n - 1)]
+        out["ES256_%d" % n] = {"jwt_algorithm": "ES256", "jwt_jwks": {"keys": others + [jwk("p256", kid="last")]}}
+    out["ES256_same"] = {"jwt_algorithm": "ES256", "jwt_jwks": {"keys": [jwk("p256_other", kid="same")] * 4 + [jwk("p256", kid="same")]}}
     return out
 
 
