@@ -82,6 +82,11 @@ static void build_headers(struct mp_conf_build *b, const pb_retry *m, struct mp_
     for (uint32_t i = 0; i < r->n_headers + r->n_req_headers; i++) {
         const struct mp_conf_header_match *h =
             i < r->n_headers ? &r->headers[i] : &r->req_headers[i - r->n_headers];
+        if (i < r->n_headers && h->name.p[0] == ':') {
+            (void)mp_build_error(b, "retriable_headers", "use retriable_status_codes for a status",
+                                 "\"%s\" is no header of a response", h->name.p);
+            return;
+        }
         if (h->kind == MP_MATCH_REGEX) {
             (void)mp_build_error(
                 b, i < r->n_headers ? "retriable_headers" : "retriable_request_headers",
@@ -170,7 +175,6 @@ struct mp_conf_retry *mp_build_retry(struct mp_conf_build *b, const char *sub, c
     if (!m) {
         return NULL;
     }
-    mp_build_unsupported(b, sub, NULL, "retries are not supported yet");
     size_t mark = mp_build_enter(b, "%s", sub);
     struct mp_conf_retry *r = mp_build_take(b, 1, sizeof(*r));
     struct mp_str bad;

@@ -170,10 +170,6 @@ static void build_vhost(struct mp_conf_build *b, const pb_vhost *m,
     mp_build_header_ops(b, MP_BUILD_HEADER_FIELDS(m), &ret->ops);
     mp_build_overrides(b, m->typed_per_filter_config, m->n_typed_per_filter_config, http,
                        &ret->overrides, &ret->n_overrides);
-    if (m->include_request_attempt_count || m->include_attempt_count_in_response) {
-        mp_build_unsupported(b, "include_request_attempt_count", NULL,
-                             "retries are not supported yet");
-    }
     struct mp_conf_route inherited = {
         .retry = mp_build_retry(b, "retry_policy", m->retry_policy),
         .count_attempts = m->include_request_attempt_count,

@@ -8,6 +8,7 @@
 #include "codec/hdr.h"
 #include "codec/uri.h"
 #include "core/conn.h"
+#include "core/retry.h"
 #include "core/snapshot.h"
 #include "core/stream.h"
 
@@ -129,6 +130,29 @@ static mp_err clean_authority(struct mp_stream *s)
     return MP_OK;
 }
 
+/* What others may not ask of us: only requests that come straight from a private network do. */
+static void drop_outsiders_wishes(struct mp_stream *s)
+{
+    static const char *const ranges[] = {"10.0.0.0/8",  "172.16.0.0/12", "192.168.0.0/16",
+                                         "127.0.0.0/8", "fd00::/8",      "::1/128"};
+    struct mp_hdrs *h = &s->req.hdrs;
+    struct mp_addr first, second;
+    /* One address in x-forwarded-for, and that a private one. */
+    bool inside = xff_from_right(h, 1, &first) && !xff_from_right(h, 2, &second);
+    bool is_private = s->conn->peer.family == MP_ADDR_UNIX && s->http->conf->use_remote_address;
+    for (size_t i = 0; inside && !is_private && i < MP_COUNTOF(ranges); i++) {
+        struct mp_cidr c;
+        is_private = !mp_is_err(mp_cidr_parse(mp_str_c(ranges[i]), &c)) && mp_cidr_has(&c, &first);
+    }
+    for (int id = MP_HDR_X_ENVOY_RETRY_ON;
+         !is_private && id <= MP_HDR_X_ENVOY_UPSTREAM_RQ_PER_TRY_TIMEOUT_MS; id++) {
+        mp_hdrs_remove_id(h, (enum mp_hdr_id)id);
+    }
+    if (!is_private) {
+        h->seen &= ~MP_RETRY_FIELDS;
+    }
+}
+
 mp_err mp_forwarded_request(struct mp_stream *s)
 {
     const struct mp_conf_http *hc = s->http->conf;
@@ -152,6 +176,9 @@ mp_err mp_forwarded_request(struct mp_stream *s)
         mp_hdrs_remove_id(h, MP_HDR_X_ENVOY_ORIGINAL_PATH);
     } else {
         (void)xff_from_right(h, hc->xff_trusted_hops + 1, &s->client);
+    }
+    if (MP_UNLIKELY((h->seen & MP_RETRY_FIELDS) != 0)) {
+        drop_outsiders_wishes(s);
     }
     bool keep_proto = !hc->use_remote_address || hc->xff_trusted_hops > 0;
     struct mp_hdr *proto = mp_hdrs_maybe(h, MP_HDR_X_FORWARDED_PROTO)

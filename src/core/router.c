@@ -8,6 +8,8 @@
 #include "core/cluster.h"
 #include "core/grpc.h"
 #include "core/header_ops.h"
+#include "core/outlier.h"
+#include "core/retry.h"
 #include "core/route.h"
 #include "core/snapshot.h"
 #include "core/stats.h"
@@ -22,6 +24,7 @@ struct router {
     bool blocked; /* the request body waits for the upstream */
     bool grpc;    /* grpc_ms takes the place of the route's timeout, from the head on */
     uint64_t grpc_ms;
+    struct mp_retry *retry; /* NULL: nobody asks for it */
 };
 
 static struct router *router_of(struct mp_filter *f)
@@ -86,6 +89,9 @@ static bool envoy_headers(const struct mp_filter *f)
 static uint64_t timeout_of(struct mp_filter *f)
 {
     const struct router *r = router_of(f);
+    if (MP_UNLIKELY(r->retry != NULL && r->retry->timeout_ms != UINT64_MAX)) {
+        return r->retry->timeout_ms;
+    }
     return MP_UNLIKELY(r->grpc) ? r->grpc_ms : f->stream->route->conf->timeout_ms;
 }
 
@@ -138,6 +144,27 @@ static void start_route_timeout(struct mp_filter *f)
     }
 }
 
+static void send_again(struct mp_filter *f);
+static void try_too_long(struct mp_filter *f, bool idle);
+
+/* The first attempt, of a request that may have others. */
+static void send_first(struct mp_filter *f, struct mp_upreq_spec *spec)
+{
+    struct router *r = router_of(f);
+    struct mp_retry *rt = r->retry;
+    rt->path = spec->path;
+    rt->authority = spec->authority;
+    rt->send = send_again;
+    rt->too_long = try_too_long;
+    if (mp_is_err(mp_retry_begin(rt, spec))) {
+        mp_filter_fail(f, 431, 0, MP_STR(""), "request_headers_too_large");
+        return;
+    }
+    r->active = true;
+    mp_upreq_start(&r->up, f->stream->cw, r->cluster, &up_ops, spec);
+    mp_retry_begun(rt, &r->up);
+}
+
 static enum mp_verdict on_request_headers(struct mp_filter *f, struct mp_req_head *h, bool end)
 {
     struct mp_stream *s = f->stream;
@@ -183,6 +210,12 @@ static enum mp_verdict on_request_headers(struct mp_filter *f, struct mp_req_hea
     if (MP_UNLIKELY(route->conf->limits_grpc)) {
         r->grpc = mp_grpc_route_timeout(s, route->conf, &r->grpc_ms);
     }
+    if (MP_UNLIKELY(mp_retry_asked(route->conf, h) && h->upgrade.n == 0)) {
+        r->retry = mp_retry_new(f, r->cluster, h, end);
+        if (r->retry == NULL) {
+            return fail(f, 431, MP_STR(""), 0, "request_headers_too_large");
+        }
+    }
     struct mp_str path, authority;
     if (mp_is_err(prepare(f, route, target, &path, &authority))) {
         return fail(f, 431, MP_STR(""), 0, "request_headers_too_large");
@@ -193,15 +226,19 @@ static enum mp_verdict on_request_headers(struct mp_filter *f, struct mp_req_hea
         mp_stream_touch(s);
         mp_stream_arm(s);
     }
-    r->active = true;
-    const struct mp_upreq_spec spec = {
+    struct mp_upreq_spec spec = {
         .head = h,
         .path = path,
         .authority = authority,
         .end = end,
         .priority = route->conf->high_priority,
     };
-    mp_upreq_start(&r->up, s->cw, r->cluster, &up_ops, &spec);
+    if (MP_UNLIKELY(r->retry != NULL)) {
+        send_first(f, &spec);
+    } else {
+        r->active = true;
+        mp_upreq_start(&r->up, s->cw, r->cluster, &up_ops, &spec);
+    }
     if ((end || h->upgrade.n > 0 || r->grpc) && !s->ended) {
         start_route_timeout(f);
     }
@@ -219,9 +256,33 @@ static void check_flow(struct mp_filter *f)
     }
 }
 
+/* False: there is no attempt that could take it now. */
+static bool keep_for_retry(struct mp_filter *f, struct mp_str data, bool end)
+{
+    struct mp_retry *rt = router_of(f)->retry;
+    mp_retry_keep(rt, data, end);
+    mp_retry_touch(rt);
+    if (rt->waiting && rt->lost_body) {
+        mp_retry_stop(rt);
+        mp_filter_fail(f, 507, 0, MP_STR("exceeded request buffer limit while retrying upstream"),
+                       "request_payload_exceeded_retry_buffer_limit");
+        return false;
+    }
+    if (end && rt->waiting && f->stream->route_deadline == 0) {
+        start_route_timeout(f);
+    }
+    if (end) {
+        mp_retry_whole(rt);
+    }
+    return !rt->waiting;
+}
+
 static enum mp_verdict on_request_data(struct mp_filter *f, struct mp_str data, bool end)
 {
     struct router *r = router_of(f);
+    if (MP_UNLIKELY(r->retry != NULL) && !keep_for_retry(f, data, end)) {
+        return MP_VERDICT_CONTINUE;
+    }
     if (!r->active) {
         return MP_VERDICT_CONTINUE; /* the response is complete already */
     }
@@ -237,6 +298,10 @@ static enum mp_verdict on_request_data(struct mp_filter *f, struct mp_str data, 
 static enum mp_verdict on_request_trailers(struct mp_filter *f, struct mp_hdrs *t)
 {
     struct router *r = router_of(f);
+    if (MP_UNLIKELY(r->retry != NULL)) {
+        mp_retry_keep_trailers(r->retry, t);
+        mp_retry_whole(r->retry);
+    }
     if (r->active) {
         mp_upreq_trailers(&r->up, t);
         if (f->stream->route_deadline == 0) {
@@ -244,6 +309,113 @@ static enum mp_verdict on_request_trailers(struct mp_filter *f, struct mp_hdrs *
         }
     }
     return MP_VERDICT_CONTINUE;
+}
+
+/* ---- retries ---- */
+
+/* The next attempt, when the back-off is over. */
+static void send_again(struct mp_filter *f)
+{
+    struct router *r = router_of(f);
+    struct mp_stream *s = f->stream;
+    struct mp_retry *rt = r->retry;
+    struct mp_upreq_spec spec = {
+        .head = &s->req,
+        .path = rt->path,
+        .authority = rt->authority,
+        .end = rt->head_end,
+        .priority = rt->priority,
+    };
+    r->cluster = mp_cluster_find(s->cw, s->target->cluster_id);
+    if (r->cluster == NULL || r->cluster != rt->cluster) {
+        mp_retry_stop(rt);
+        mp_filter_fail(f, 503, MP_FLAG_NO_CLUSTER, MP_STR(""), "cluster_not_found");
+        return;
+    }
+    if (mp_is_err(mp_retry_begin(rt, &spec))) {
+        mp_filter_fail(f, 431, 0, MP_STR(""), "request_headers_too_large");
+        return;
+    }
+    r->active = true;
+    mp_upreq_start(&r->up, s->cw, r->cluster, &up_ops, &spec);
+    mp_retry_begun(rt, &r->up);
+    if (!mp_retry_feed(rt, &r->up)) {
+        mp_filter_fail(f, 503, MP_FLAG_OVERLOAD, MP_STR(""), "overload");
+        return;
+    }
+    if (r->active && !rt->head_end) {
+        check_flow(f);
+    }
+}
+
+/* What the access log shall say of an attempt that is not followed by another. */
+static void flag_retry(struct mp_filter *f, enum mp_retry_verdict v)
+{
+    f->stream->response_flags |= v == MP_RETRY_LIMIT     ? MP_FLAG_RETRY_LIMIT
+                                 : v == MP_RETRY_REFUSED ? MP_FLAG_UPSTREAM_OVERFLOW
+                                                         : 0;
+}
+
+/* The attempt's body may not wait for an upstream that has gone. */
+static void leave_attempt(struct mp_filter *f)
+{
+    struct router *r = router_of(f);
+    r->active = false;
+    if (r->blocked) {
+        r->blocked = false;
+        mp_filter_want_request(f, true);
+    }
+}
+
+/* True: another attempt follows this one, which is given up. */
+static bool retry_head(struct mp_filter *f, struct mp_upreq *u, const struct mp_resp_head *h)
+{
+    enum mp_retry_verdict v = mp_retry_on_head(router_of(f)->retry, h);
+    flag_retry(f, v);
+    if (v != MP_RETRY_AGAIN) {
+        return false;
+    }
+    mp_upreq_cancel(u);
+    leave_attempt(f);
+    return true;
+}
+
+static bool retry_end(struct mp_filter *f, const struct mp_upreq *u, enum mp_upreq_end why)
+{
+    struct mp_retry *rt = router_of(f)->retry;
+    if (why == MP_UP_COMPLETE || u->resp_head) {
+        mp_retry_stop(rt);
+        return false;
+    }
+    enum mp_retry_verdict v = mp_retry_on_end(rt, why);
+    flag_retry(f, v);
+    if (v != MP_RETRY_AGAIN) {
+        return false;
+    }
+    leave_attempt(f);
+    return true;
+}
+
+static void try_too_long(struct mp_filter *f, bool idle)
+{
+    struct router *r = router_of(f);
+    const char *details = idle ? "upstream_per_try_idle_timeout" : "upstream_per_try_timeout";
+    if (!r->active) {
+        return;
+    }
+    if (r->up.resp_head) {
+        mp_filter_fail(f, 504, MP_FLAG_UPSTREAM_TIMEOUT, MP_STR(""), details);
+        return;
+    }
+    mp_outlier_local(&r->up, true);
+    enum mp_retry_verdict v = mp_retry_on_timeout(r->retry);
+    flag_retry(f, v);
+    mp_upreq_cancel(&r->up);
+    leave_attempt(f);
+    if (v != MP_RETRY_AGAIN) {
+        mp_filter_fail(f, 504, MP_FLAG_UPSTREAM_TIMEOUT, MP_STR("upstream request timeout"),
+                       details);
+    }
 }
 
 /* ---- responses ---- */
@@ -271,6 +443,10 @@ static void up_on_headers(struct mp_upreq *u, struct mp_resp_head *h, bool end)
 {
     struct mp_filter *f = filter_of(u);
     struct mp_stream *s = f->stream;
+    struct mp_retry *rt = router_of(f)->retry;
+    if (MP_UNLIKELY(rt != NULL) && retry_head(f, u, h)) {
+        return;
+    }
     s->upstream_first_ns = mp_loop_now_ns(s->cw->w.loop);
     if (MP_UNLIKELY(u->tunnel)) {
         s->upgraded = true;
@@ -285,11 +461,23 @@ static void up_on_headers(struct mp_upreq *u, struct mp_resp_head *h, bool end)
             return;
         }
     }
+    if (MP_UNLIKELY(rt != NULL && rt->count_down)) {
+        char *text = mp_arena_printf(&s->arena, "%u", rt->attempts);
+        if (text == NULL || mp_is_err(mp_hdrs_set_copy(&h->hdrs, MP_STR("x-envoy-attempt-count"),
+                                                       mp_str_c(text)))) {
+            mp_filter_fail(f, 502, MP_FLAG_UPSTREAM_PROTOCOL, MP_STR(""),
+                           "upstream_response_headers_too_large");
+            return;
+        }
+    }
     mp_filter_respond_headers(f, h, end);
 }
 
 static void up_on_data(struct mp_upreq *u, struct mp_str data, bool end)
 {
+    if (MP_UNLIKELY(router_of(filter_of(u))->retry != NULL)) {
+        mp_retry_touch(router_of(filter_of(u))->retry);
+    }
     mp_filter_respond_data(filter_of(u), data, end);
 }
 
@@ -312,6 +500,9 @@ static void up_on_end(struct mp_upreq *u, enum mp_upreq_end why, const char *det
 {
     struct mp_filter *f = filter_of(u);
     router_of(f)->active = false;
+    if (MP_UNLIKELY(router_of(f)->retry != NULL) && retry_end(f, u, why)) {
+        return;
+    }
     switch (why) {
     case MP_UP_COMPLETE:
         mp_stream_tunnel_end(f->stream);
@@ -401,6 +592,12 @@ static void on_deadline(struct mp_filter *f)
     if (r->cluster != NULL) {
         mp_stat_inc(mp_cluster_stats(r->cluster), MP_ST_CLUSTER_RQ_TIMEOUT);
     }
+    if (r->active && !r->up.resp_head) {
+        mp_outlier_local(&r->up, true);
+    }
+    if (r->retry != NULL) {
+        mp_retry_stop(r->retry);
+    }
     if (r->grpc) {
         f->stream->grpc_reply = MP_GRPC_DEADLINE_EXCEEDED + 1; /* as the client sees it */
     }
@@ -411,6 +608,9 @@ static void on_deadline(struct mp_filter *f)
 static void on_end(struct mp_filter *f)
 {
     struct router *r = router_of(f);
+    if (r->retry != NULL) {
+        mp_retry_stop(r->retry);
+    }
     if (r->active) {
         r->active = false;
         mp_upreq_cancel(&r->up);

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "core/filter.h"
+#include "io/loop.h"
 
 struct mp_cluster_local;
 struct mp_core_worker;
