@@ -27,6 +27,10 @@ void mp_diag_fini(struct mp_diag *d)
         free(d->items[i].cause);
         free(d->items[i].cure);
     }
+    for (uint32_t i = 0; i < d->n_others; i++) {
+        free(d->others[i]);
+    }
+    free(d->others);
     free(d->items);
     free(d->file);
     *d = (struct mp_diag){0};
@@ -37,6 +41,22 @@ void mp_diag_set_file(struct mp_diag *d, const char *file)
     char *copy = dup_or_null(file); /* first: file may be the old name */
     free(d->file);
     d->file = copy;
+}
+
+uint32_t mp_diag_add_file(struct mp_diag *d, const char *name)
+{
+    if (!d) {
+        return 0;
+    }
+    d->others = mp_xrealloc(d->others, (d->n_others + 1) * sizeof(*d->others));
+    d->others[d->n_others++] = mp_str_dup_c(mp_str_c(name));
+    return d->n_others;
+}
+
+const char *mp_diag_file_of(const struct mp_diag *d, size_t line)
+{
+    size_t number = line >> MP_DIAG_LINE_BITS;
+    return d && number > 0 && number <= d->n_others ? d->others[number - 1] : NULL;
 }
 
 static void append(struct mp_diag *d, struct mp_diag_item item, const char *fmt, va_list ap)
@@ -56,7 +76,10 @@ static void append(struct mp_diag *d, struct mp_diag_item item, const char *fmt,
     struct mp_sb sb;
     mp_sb_init(&sb, CAUSE_MAX);
     mp_sb_vprintf(&sb, fmt, ap);
-    item.file = dup_or_null(d->file);
+    const char *other = mp_diag_file_of(d, item.line);
+    item.number = other != NULL ? (uint32_t)(item.line >> MP_DIAG_LINE_BITS) : 0;
+    item.line &= ((size_t)1 << MP_DIAG_LINE_BITS) - 1;
+    item.file = dup_or_null(other != NULL ? other : d->file);
     item.path = dup_or_null(item.path);
     item.cure = dup_or_null(item.cure);
     item.cause = mp_str_dup_c(mp_sb_str(&sb));

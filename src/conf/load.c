@@ -38,7 +38,8 @@ static enum form form_of(const struct mp_yaml_node *root)
             bool map = root->pairs[i].value->kind == MP_YAML_MAP;
             envoy |= map;
             march |= !map && !mp_yaml_is_null(root->pairs[i].value);
-        } else if (mp_pb_find_field(&marchproxy__config__v1__simple_file__descriptor, key)) {
+        } else if (mp_str_eq(key, MP_STR("include")) ||
+                   mp_pb_find_field(&marchproxy__config__v1__simple_file__descriptor, key)) {
             march = true;
         } else if (mp_pb_find_field(&envoy__config__bootstrap__v3__bootstrap__descriptor, key) ||
                    mp_pb_is_known_field(&envoy__config__bootstrap__v3__bootstrap__descriptor, key,
@@ -101,7 +102,8 @@ static void from_envoy(struct mp_conf_build *b, const struct mp_yaml *y)
     }
 }
 
-static void translate(struct mp_conf_build *b, struct mp_yaml *y, struct mp_conf_places *places)
+static void translate(struct mp_conf_build *b, struct mp_yaml *y, struct mp_conf_places *places,
+                      struct mp_conf_included *included)
 {
     enum form form = form_of(y->root);
     switch (form) {
@@ -110,7 +112,7 @@ static void translate(struct mp_conf_build *b, struct mp_yaml *y, struct mp_conf
         from_envoy(b, y);
         break;
     case FORM_MARCH:
-        if (!mp_is_err(mp_yaml_expand(y, b->opts->getenv, b->diag))) {
+        if (!mp_is_err(mp_conf_include(y, b->conf->file.p, b->opts, b->diag, included))) {
             mp_conf_find_names(y->root, b->opts->names);
             mp_build_from_march(b, y, places);
         }
@@ -122,6 +124,11 @@ static void translate(struct mp_conf_build *b, struct mp_yaml *y, struct mp_conf
     }
 }
 
+static bool is_before(const struct mp_diag_item *a, const struct mp_diag_item *b)
+{
+    return a->number != b->number ? a->number < b->number : a->line < b->line;
+}
+
 /* Reader and translation report one after the other; a person reads from top to bottom. Few items:
  * insertion. */
 static void sort_by_line(struct mp_diag *diag, size_t from)
@@ -129,7 +136,7 @@ static void sort_by_line(struct mp_diag *diag, size_t from)
     for (size_t i = from + 1; i < diag->n; i++) {
         struct mp_diag_item item = diag->items[i];
         size_t j = i;
-        for (; j > from && diag->items[j - 1].line > item.line; j--) {
+        for (; j > from && is_before(&item, &diag->items[j - 1]); j--) {
             diag->items[j] = diag->items[j - 1];
         }
         diag->items[j] = item;
@@ -165,11 +172,14 @@ mp_err mp_conf_load_text(struct mp_str text, const char *file, const struct mp_c
                                 .diag = diag,
                                 .places = &places};
     c->file = mp_build_str(b, file ? file : "");
-    translate(b, y, &places);
+    struct mp_conf_included *included = mp_xcalloc(1, sizeof(*included));
+    translate(b, y, &places, included);
     sort_by_line(diag, items);
     free(b);
     mp_conf_places_fini(&places);
     mp_arena_fini(&scratch);
+    mp_conf_included_fini(included);
+    free(included);
     mp_yaml_free(y);
     if (diag->errors > errors) {
         mp_conf_free(c);

@@ -5,6 +5,7 @@
 #pragma once
 #include <stdbool.h>
 #include "base/diag.h"
+#include "conf/files.h"
 #include "conf/model.h"
 #include "conf/named.h"
 #include "conf/registry.h"
@@ -13,6 +14,7 @@ struct mp_conf_load_opts {
     const struct mp_conf_registry *registry;
     bool allow_unsupported; /* what we do not act on is a warning instead of an error */
     const char *(*getenv)(const char *name); /* for ${VAR} in march.yaml; NULL: none */
+    const struct mp_conf_files *files;       /* for include: and ${file:}; NULL: none */
     const struct mp_conf_names *names;       /* told of the files that are named; NULL: nobody */
 };
 

@@ -27,10 +27,9 @@ static void look(const struct mp_yaml_node *map, struct mp_str key,
     if (mp_str_ends(key, MP_STR("_file")) || mp_str_eq(key, MP_STR("filename")) ||
         mp_str_ends(key, MP_STR("File"))) {
         names->named(names->arg, value->text, MP_NAMED_READ);
-    } else if (mp_str_starts(value->text, MP_STR("file:"))) {
-        names->named(names->arg, mp_str(value->text.p + 5, value->text.n - 5), MP_NAMED_READ);
     } else if (is_path(value) &&
                ((mp_str_eq(key, MP_STR("path")) && (in_log || is_file_log(map))) ||
+                mp_str_eq(key, MP_STR("access_log_path")) ||
                 mp_str_eq(key, MP_STR("access_log")))) {
         names->named(names->arg, value->text, MP_NAMED_APPEND);
     }

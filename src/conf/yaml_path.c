@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Finding things in a tree, and putting environment variables into it. */
+/* Finding things in a tree. */
 #include <stdlib.h>
 
 #include "base/assert.h"
 #include "conf/pb_int.h"
 #include "conf/yaml_tree.h"
 
-#define EXPANDED_MAX (64 * 1024) /* of one scalar */
 
 bool mp_yaml_is_null(const struct mp_yaml_node *n)
 {
@@ -108,123 +107,4 @@ size_t mp_yaml_line_of(const struct mp_yaml *y, const char *path)
     size_t line = 0;
     (void)mp_yaml_at(y, path, &line);
     return line;
-}
-
-/* ---- environment ---- */
-
-struct expander {
-    struct mp_yaml *y;
-    const char *(*getenv)(const char *name);
-    struct mp_diag *diag;
-    bool failed;
-};
-
-static bool is_name(struct mp_str s)
-{
-    if (s.n == 0 || s.n > 255 || (s.p[0] >= '0' && s.p[0] <= '9')) {
-        return false;
-    }
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        if (!((c | 32) >= 'a' && (c | 32) <= 'z') && !(c >= '0' && c <= '9') && c != '_') {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void complain(struct expander *x, const struct mp_yaml_node *n, const char *cure,
-                     const char *what, struct mp_str about)
-{
-    x->failed = true;
-    (void)mp_diag_error(x->diag, MP_E_INVALID, n->line, NULL, cure, "%s%s" MP_STR_FMT "%s", what,
-                        about.n ? " \"" : "", MP_STR_ARG(about), about.n ? "\"" : "");
-}
-
-/* One ${...}, body without the braces. */
-static void expand_one(struct expander *x, const struct mp_yaml_node *n, struct mp_str body,
-                       struct mp_sb *out)
-{
-    ptrdiff_t at = mp_str_find(body, MP_STR(":-"));
-    struct mp_str name = at < 0 ? body : mp_str(body.p, (size_t)at);
-    if (!is_name(name)) {
-        complain(x, n, "write ${NAME}, ${NAME:-default}, or $${ for the characters themselves",
-                 "not the name of an environment variable:", body);
-        return;
-    }
-    char z[256];
-    memcpy(z, name.p, name.n);
-    z[name.n] = '\0';
-    const char *value = x->getenv ? x->getenv(z) : NULL;
-    if (value && (*value || at < 0)) {
-        mp_sb_add_c(out, value);
-    } else if (at >= 0) {
-        mp_sb_add(out, mp_str(body.p + at + 2, body.n - (size_t)at - 2));
-    } else {
-        complain(x, n, "set it, or write ${NAME:-default}",
-                 "environment variable is not set:", name);
-    }
-}
-
-static void expand_scalar(struct expander *x, struct mp_yaml_node *n)
-{
-    ptrdiff_t at = mp_str_find(n->text, MP_STR("${"));
-    if (at < 0) {
-        return;
-    }
-    struct mp_sb out;
-    mp_sb_init(&out, EXPANDED_MAX);
-    struct mp_str rest = n->text;
-    for (; at >= 0; at = mp_str_find(rest, MP_STR("${"))) {
-        if (at > 0 && rest.p[at - 1] == '$') {
-            mp_sb_add(&out, mp_str(rest.p, (size_t)at - 1));
-            mp_sb_add_c(&out, "${");
-            rest = mp_str(rest.p + at + 2, rest.n - (size_t)at - 2);
-            continue;
-        }
-        mp_sb_add(&out, mp_str(rest.p, (size_t)at));
-        ptrdiff_t end = mp_str_chr(rest, '}', (size_t)at);
-        if (end < 0) {
-            complain(x, n, "close it with }", "${ has no end", mp_str(NULL, 0));
-            break;
-        }
-        expand_one(x, n, mp_str(rest.p + at + 2, (size_t)(end - at) - 2), &out);
-        rest = mp_str(rest.p + end + 1, rest.n - (size_t)end - 1);
-    }
-    mp_sb_add(&out, rest);
-    if (out.overflow) {
-        complain(x, n, NULL, "too long after the environment was put in", mp_str(NULL, 0));
-    }
-    n->text = mp_arena_dup(&x->y->arena, mp_sb_str(&out));
-    mp_sb_fini(&out);
-}
-
-static void expand(struct expander *x, struct mp_yaml_node *n)
-{
-    if (n->expanded) {
-        return; /* an alias to it was met before */
-    }
-    n->expanded = true;
-    switch (n->kind) {
-    case MP_YAML_SCALAR:
-        expand_scalar(x, n);
-        break;
-    case MP_YAML_LIST:
-        for (uint32_t i = 0; i < n->n; i++) {
-            expand(x, n->items[i]);
-        }
-        break;
-    case MP_YAML_MAP:
-        for (uint32_t i = 0; i < n->n; i++) {
-            expand(x, n->pairs[i].value);
-        }
-        break;
-    }
-}
-
-mp_err mp_yaml_expand(struct mp_yaml *y, const char *(*env)(const char *name), struct mp_diag *diag)
-{
-    struct expander x = {.y = y, .getenv = env, .diag = diag};
-    expand(&x, y->root);
-    return x.failed ? MP_FAIL(INVALID) : MP_OK;
 }

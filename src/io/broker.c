@@ -141,6 +141,20 @@ int mp_broker_glob(const char *pattern, char **ret_paths, size_t *ret_n)
     return r;
 }
 
+int mp_broker_state(void *ret, size_t n)
+{
+    struct mp_broker_answer *a = mp_xmalloc(sizeof(*a));
+    int r = call(MP_BROKER_STATE, "", 0, -1, NULL, a);
+    if (r == 0 && a->n != n) {
+        r = -EPIPE;
+    }
+    if (r == 0) {
+        memcpy(ret, a->bytes, n);
+    }
+    free(a);
+    return r;
+}
+
 void mp_broker_refresh(void)
 {
     (void)call(MP_BROKER_REFRESH, "", 0, -1, NULL, NULL);

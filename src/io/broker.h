@@ -15,6 +15,7 @@ enum mp_broker_op {
     MP_BROKER_BIND,     /* bytes: a sockaddr; the socket is passed. Answer: 0 */
     MP_BROKER_GLOB,     /* bytes: a pattern. Answer: paths, each with its NUL */
     MP_BROKER_REFRESH,  /* read the configuration file again: its names are allowed as well */
+    MP_BROKER_STATE,    /* Answer: struct mp_parts_state, of the files that were read */
     MP_BROKER_COMMIT    /* the last one read is live: the names of older ones are forgotten */
 };
 

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,6 +166,35 @@ mp_err mp_read_file(const char *path, size_t max, struct mp_str *ret, int *ret_e
     }
     *ret = mp_str(p, n);
     return MP_OK;
+}
+
+int mp_glob(const char *pattern, char **ret_paths, size_t *ret_n)
+{
+    if (mp_open_has_broker()) {
+        return mp_broker_glob(pattern, ret_paths, ret_n);
+    }
+    glob_t g = {0};
+    int r = glob(pattern, GLOB_BRACE, NULL, &g);
+    size_t n = 0;
+    if (r != 0 && r != GLOB_NOMATCH) {
+        return -EIO;
+    }
+    for (size_t i = 0; r == 0 && i < g.gl_pathc; i++) {
+        n += strlen(g.gl_pathv[i]) + 1;
+    }
+    char *p = malloc(n + 1);
+    if (!p) {
+        abort();
+    }
+    *ret_paths = p;
+    *ret_n = n;
+    for (size_t i = 0; r == 0 && i < g.gl_pathc; i++) {
+        p = stpcpy(p, g.gl_pathv[i]) + 1;
+    }
+    if (r == 0) {
+        globfree(&g);
+    }
+    return 0;
 }
 
 int mp_fd_dup(int fd)

@@ -24,6 +24,9 @@ int mp_open_datagrams(const char *where);
  * other processes do not see; for anything else, or where the system does not allow it, a negative
  * errno. */
 int mp_open_own_output(int fd);
+/* Paths that match the pattern (glob(7), and {a,b}), sorted, each with its NUL, *ret_n bytes in
+ * all; free() them. The broker's answer when there is one. Returns 0 or a negative errno. */
+int mp_glob(const char *pattern, char **ret_paths, size_t *ret_n);
 /* A second descriptor for the same open file (close-on-exec), or a negative errno. Real files and
  * sockets only. */
 int mp_fd_dup(int fd);
@@ -41,5 +44,7 @@ int mp_broker_bind(int fd, const struct sockaddr *addr, size_t n);
 int mp_broker_glob(const char *pattern, char **ret_paths, size_t *ret_n);
 /* Has the broker read the configuration file: before we do. */
 void mp_broker_refresh(void);
+/* n bytes that say whether the configuration's files have changed. */
+int mp_broker_state(void *ret, size_t n);
 /* The configuration that was read last is live. */
 void mp_broker_commit(void);

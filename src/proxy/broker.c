@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <grp.h>
 #include <limits.h>
 #include <linux/capability.h>
@@ -21,6 +20,7 @@
 #include "proxy/broker_names.h"
 #include "proxy/config.h"
 #include "proxy/options.h"
+#include "proxy/parts.h"
 #include "proxy/privs.h"
 #include "proxy/safe_open.h"
 
@@ -42,6 +42,7 @@ struct broker {
 static void take_name(void *arg, struct mp_str path, enum mp_conf_named_kind kind)
 {
     mp_broker_names_add_path(arg, path, kind);
+    mp_parts_name(NULL, path, kind);
 }
 
 /* Also of a file that is refused: who names a file is the one who writes the configuration. */
@@ -51,12 +52,14 @@ static void read_names(struct broker *b)
     struct mp_diag diag;
     struct mp_conf *conf;
     b->names.reading++;
-    mp_broker_names_add_path(&b->names, mp_str_c(b->opts->options->config), MP_NAMED_READ);
+    mp_parts_begin();
+    take_name(&b->names, mp_str_c(b->opts->options->config), MP_NAMED_READ);
     mp_diag_init(&diag, NULL);
     if (!mp_is_err(mp_config_load_named(b->opts->options, &names, &diag, &conf))) {
         mp_broker_names_add_addrs(&b->names, conf);
         mp_conf_free(conf);
     }
+    mp_parts_end();
     mp_diag_fini(&diag);
 }
 
@@ -93,24 +96,19 @@ static int open_file(const struct broker *b, const char *path, bool append)
 
 static int find_files(struct broker *b, const char *pattern)
 {
-    glob_t g = {0};
-    int r = glob(pattern, GLOB_BRACE, NULL, &g);
-    struct mp_broker_answer *a = &b->answer;
-    int result = r == 0 || r == GLOB_NOMATCH ? 0 : -EIO;
-    for (size_t i = 0; result == 0 && r == 0 && i < g.gl_pathc; i++) {
-        size_t n = strlen(g.gl_pathv[i]) + 1;
-        if (n > sizeof(a->bytes) - a->n) {
-            result = -E2BIG;
-            a->n = 0;
-        } else {
-            memcpy(a->bytes + a->n, g.gl_pathv[i], n);
-            a->n += (uint32_t)n;
-        }
+    char *paths;
+    size_t n;
+    int r = mp_glob(pattern, &paths, &n);
+    if (r < 0) {
+        return r;
     }
-    if (r == 0) {
-        globfree(&g);
+    bool fits = n <= sizeof(b->answer.bytes);
+    if (fits) {
+        memcpy(b->answer.bytes, paths, n);
+        b->answer.n = (uint32_t)n;
     }
-    return result;
+    free(paths);
+    return fits ? 0 : -E2BIG;
 }
 
 static void refuse(const char *what, const char *name)
@@ -170,6 +168,13 @@ static int handle(struct broker *b, int passed, int *ret_fd)
     case MP_BROKER_REFRESH:
         read_names(b);
         return 0;
+    case MP_BROKER_STATE: {
+        struct mp_parts_state s;
+        mp_parts_look(&s);
+        memcpy(b->answer.bytes, &s, sizeof(s));
+        b->answer.n = sizeof(s);
+        return 0;
+    }
     case MP_BROKER_COMMIT:
         mp_broker_names_commit(&b->names);
         return 0;

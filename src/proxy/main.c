@@ -25,6 +25,7 @@
 #include "io/thread.h"
 #include "proxy/config.h"
 #include "proxy/options.h"
+#include "proxy/parts.h"
 #include "proxy/privs.h"
 #include "proxy/reload.h"
 #include "proxy/service.h"
@@ -314,7 +315,9 @@ static bool start_engine(struct program *p, struct mp_conf *conf, struct mp_diag
     bool ok = !mp_is_err(mp_engine_build(p->engine, NULL, conf, diag, &snap)) &&
               !mp_is_err(mp_engine_apply(p->engine, snap, diag));
     print_diag(diag); /* errors, or warnings */
-    if (ok && p->opts.watch && mp_is_err(mp_watch_open(&p->watch, p->main_loop, on_changed, p))) {
+    /* A folder that only the broker may look into is looked at by it (proxy/parts.h). */
+    if (ok && p->opts.watch && mp_is_err(mp_watch_open(&p->watch, p->main_loop, on_changed, p)) &&
+        !mp_open_has_broker()) {
         fprintf(stderr, "marchproxy: cannot watch '%s': %s\n", p->opts.config, strerror(errno));
         return false;
     }
@@ -345,7 +348,11 @@ static int serve(struct program *p, struct mp_conf *conf, struct mp_diag *diag)
         mp_watchdog_start(p->watchdog);
         mp_service_check_sockets();
         mp_service_watch(p->engine);
+        if (p->opts.watch) {
+            mp_parts_watch(p->main_loop, on_changed, p);
+        }
         mp_loop_run(p->main_loop);
+        mp_parts_unwatch();
         mp_service_unwatch(p->engine);
         p->watchdog = mp_watchdog_free(p->watchdog);
         for (uint32_t i = 0; i < p->n_workers; i++) {
@@ -425,6 +432,7 @@ int main(int argc, char **argv)
     mp_watch_close(&p.watch);
     free_all(&p);
     mp_service_fini();
+    mp_parts_fini();
     mp_diag_fini(&diag);
     return rc;
 }

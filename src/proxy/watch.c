@@ -136,18 +136,21 @@ mp_err mp_watch_open(struct mp_watch *w, struct mp_loop *l, void (*changed)(void
     w->arg = arg;
     int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (fd < 0) {
+        w->loop = NULL;
         return mp_err_from_errno(errno);
     }
     w->io.fd = fd;
     if (!watch_folder(w)) {
         int err = errno;
         w->io.fd = -1;
+        w->loop = NULL;
         close(fd);
         return mp_err_from_errno(err);
     }
     w->io.fd = -1;
     mp_err e = mp_io_open(l, &w->io, fd, on_ready);
     if (mp_is_err(e)) {
+        w->loop = NULL;
         close(fd);
         return e;
     }

@@ -257,7 +257,8 @@ static void test_expand(void)
         struct mp_yaml *y = parse(mp_str_c(doc), NULL, &said);
         T_OK(y);
         mp_diag_init(&diag, NULL);
-        mp_err err = mp_yaml_expand(y, ct_getenv, &diag);
+        mp_err err =
+            mp_yaml_expand(y, "f", &(struct mp_conf_load_opts){.getenv = ct_getenv}, &diag);
         T_EQ(mp_is_err(err), table[i].want == NULL);
         T_EQ(diag.errors > 0, table[i].want == NULL);
         T_OK(!table[i].want || mp_str_eq(at(y, "a[0]")->text, mp_str_c(table[i].want)));
@@ -273,7 +274,7 @@ static void test_expand_alias_once(void)
     char *said;
     struct mp_yaml *y = parse(MP_STR("a: &a ['$${x}']\nb: *a\n"), NULL, &said);
     T_OK(y);
-    T_OK(!mp_is_err(mp_yaml_expand(y, NULL, NULL)));
+    T_OK(!mp_is_err(mp_yaml_expand(y, "f", &(struct mp_conf_load_opts){0}, NULL)));
     T_OK(mp_str_eq(at(y, "b[0]")->text, MP_STR("${x}")));
     mp_yaml_free(y);
     free(said);
