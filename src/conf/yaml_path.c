@@ -6,7 +6,6 @@
 #include "conf/pb_int.h"
 #include "conf/yaml_tree.h"
 
-
 bool mp_yaml_is_null(const struct mp_yaml_node *n)
 {
     return n->kind == MP_YAML_SCALAR && n->plain &&

@@ -55,10 +55,10 @@ struct mp_yaml_node *mp_yaml_at(const struct mp_yaml *y, const char *path, size_
 /* Plain "", "~", "null". */
 bool mp_yaml_is_null(const struct mp_yaml_node *n);
 
-/* Replaces ${NAME} and ${NAME:-default} in all scalar values, and ${file:PATH} by the content of the
- * file without its last line end; "$${" stands for "${". An unset name without a default is an error.
- * Below "filters" a key with the ending "_file" becomes the key without it, with the content of the
- * file. file: that of y, beside which relative paths are looked for. */
+/* Replaces ${NAME} and ${NAME:-default} in all scalar values, and ${file:PATH} by the content of
+ * the file without its last line end; "$${" stands for "${". An unset name without a default is an
+ * error. Below "filters" a key with the ending "_file" becomes the key without it, with the content
+ * of the file. file: that of y, beside which relative paths are looked for. */
 struct mp_conf_load_opts;
 MP_MUST_USE mp_err mp_yaml_expand(struct mp_yaml *y, const char *file,
                                   const struct mp_conf_load_opts *opts, struct mp_diag *diag);
