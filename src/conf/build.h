@@ -146,6 +146,8 @@ struct mp_conf_default_key {
 };
 extern const struct mp_conf_default_key
     mp_conf_default_keys[MP_CONF_DEFAULT_KEYS]; /* of the JSON log */
+void mp_build_http2(struct mp_conf_build *b, const Envoy__Config__Core__V3__Http2ProtocolOptions *m,
+                    struct mp_conf_http2 *ret);
 /* upgrade_configs; of a route after its path kind. */
 void mp_build_http_upgrades(struct mp_conf_build *b, const ProtobufCMessage *manager,
                             struct mp_conf_http *ret);

@@ -90,6 +90,9 @@ static void build_enums(struct mp_conf_build *b, const pb_manager *m, struct mp_
     case MANAGER(CODEC_TYPE__HTTP1):
         ret->codec = MP_CODEC_HTTP1;
         break;
+    case MANAGER(CODEC_TYPE__HTTP2):
+        ret->codec = MP_CODEC_HTTP2;
+        break;
     default:
         (void)mp_build_error(b, "codec_type", "use AUTO", "value %d is not supported",
                              (int)m->codec_type);
@@ -381,6 +384,11 @@ void mp_build_http(struct mp_conf_build *b, const ProtobufCMessage *manager,
     build_options(b, m, ret);
     build_common(b, m->common_http_protocol_options, ret);
     build_http1(b, m->http_protocol_options, ret);
+    if (m->http2_protocol_options) {
+        size_t mark = mp_build_enter(b, "http2_protocol_options");
+        mp_build_http2(b, m->http2_protocol_options, &ret->http2);
+        mp_build_leave(b, mark);
+    }
     build_filters(b, m, ret);
     mp_build_http_upgrades(b, manager, ret);
     mp_build_alogs(b, m->access_log, m->n_access_log, &ret->alogs, &ret->n_alogs);

@@ -360,6 +360,14 @@ pb_any *mp_march_manager(struct mp_march *m)
     hm->use_remote_address = mp_march_bool(m, true);
     hm->http_protocol_options = MP_MARCH_NEW(m, envoy__config__core__v3__http1_protocol_options);
     hm->http_protocol_options->accept_http_10 = true;
+    for (size_t i = 0; i < m->file->n_services; i++) {
+        if (allows_websocket(m, m->file->services[i]->name)) {
+            hm->http2_protocol_options =
+                MP_MARCH_NEW(m, envoy__config__core__v3__http2_protocol_options);
+            hm->http2_protocol_options->allow_connect = true;
+            break;
+        }
+    }
     set_limits(m, hm);
     if (log) {
         hm->access_log = MP_MARCH_LIST(m, hm->access_log, 1);

@@ -396,6 +396,11 @@ void mp_stream_send_headers(struct mp_stream *s, struct mp_resp_head *h, bool en
         mp_stream_abort(s, MP_FLAG_OVERLOAD, "response_headers_too_large");
         return;
     }
+    if (MP_UNLIKELY(s->req.upgrade.n > 0) && !s->upgraded && h->status / 100 == 2 &&
+        (s->protocol_minor == 20 || s->req.method == MP_METHOD_CONNECT)) {
+        /* To these clients it would say that the tunnel is open. */
+        h->status = 502;
+    }
     s->resp = h;
     s->resp_started = true;
     s->resp_first_ns = mp_loop_now_ns(s->cw->w.loop);
