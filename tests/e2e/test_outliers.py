@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from harness import config
 from harness.ports import free_port
 from harness.wire import reply, until
 
