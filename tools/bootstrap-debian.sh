@@ -14,7 +14,7 @@ declare -A group=(
         libyaml-dev libjansson-dev libpcre2-dev libc-ares-dev
         libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libssl-dev libnghttp2-dev
         clang-14 bpftool libbpf-dev"
-    [test]="python3-pytest python3-pytest-xdist python3-yaml python3-protobuf python3-h2 nginx-light valgrind
+    [test]="python3-pytest python3-pytest-xdist python3-yaml python3-jsonschema python3-protobuf python3-h2 nginx-light valgrind
         python3-jwt python3-jose python3-cryptography jose
         libasan8 libubsan1 libtsan2 node-llhttp openssl procps wrk nghttp2-proxy nghttp2-client"
     [check]="clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev git shellcheck"

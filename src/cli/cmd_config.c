@@ -93,6 +93,26 @@ const struct mp_cli_cmd mp_cmd_config_validate = {
     .run = run_validate,
 };
 
+/* ---- schema ---- */
+
+static int run_schema(struct mp_cli *cli)
+{
+    char path[PATH_MAX];
+    (void)cli;
+    find_proxy(path);
+    char *argv[] = {"marchproxy", "--schema", NULL};
+    fflush(stdout);
+    execvp(path, argv);
+    return mp_cli_fail(MP_CLI_UNREACHABLE, "cannot run %s: %s", path, strerror(errno));
+}
+
+const struct mp_cli_cmd mp_cmd_config_schema = {
+    .name = "config schema",
+    .args = "",
+    .help = "print the JSON Schema of march.yaml, for editors; no proxy has to run",
+    .run = run_schema,
+};
+
 /* ---- reload ---- */
 
 static int run_reload(struct mp_cli *cli)

@@ -2,9 +2,22 @@
 #include "cli/commands.h"
 
 const struct mp_cli_cmd *const mp_cli_commands[] = {
-    &mp_cmd_stats, &mp_cmd_top,         &mp_cmd_clusters,        &mp_cmd_listeners,
-    &mp_cmd_ready, &mp_cmd_config_dump, &mp_cmd_config_validate, &mp_cmd_config_reload,
-    &mp_cmd_drain, &mp_cmd_log_level,   &mp_cmd_reopen_logs,     &mp_cmd_get,
-    &mp_cmd_post,  &mp_cmd_version,     &mp_cmd_completion,      &mp_cmd_help,
+    &mp_cmd_stats,
+    &mp_cmd_top,
+    &mp_cmd_clusters,
+    &mp_cmd_listeners,
+    &mp_cmd_ready,
+    &mp_cmd_config_dump,
+    &mp_cmd_config_validate,
+    &mp_cmd_config_reload,
+    &mp_cmd_config_schema,
+    &mp_cmd_drain,
+    &mp_cmd_log_level,
+    &mp_cmd_reopen_logs,
+    &mp_cmd_get,
+    &mp_cmd_post,
+    &mp_cmd_version,
+    &mp_cmd_completion,
+    &mp_cmd_help,
     NULL,
 };

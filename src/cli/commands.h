@@ -7,6 +7,7 @@ extern const struct mp_cli_cmd mp_cmd_clusters;
 extern const struct mp_cli_cmd mp_cmd_completion;
 extern const struct mp_cli_cmd mp_cmd_config_dump;
 extern const struct mp_cli_cmd mp_cmd_config_reload;
+extern const struct mp_cli_cmd mp_cmd_config_schema;
 extern const struct mp_cli_cmd mp_cmd_config_validate;
 extern const struct mp_cli_cmd mp_cmd_drain;
 extern const struct mp_cli_cmd mp_cmd_get;

@@ -7,9 +7,12 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "conf/schema.h"
+#include "filters/registry.h"
 
 #define WORKERS_MAX 256
 #define DRAIN_S_MAX 86400
+#define SCHEMA_MAX  (1 << 20)
 
 static const char help[] =
     "Usage: marchproxy -c FILE [options]\n"
@@ -31,6 +34,7 @@ static const char help[] =
     "      --sandbox WHEN       auto, on or off: Landlock, seccomp and a broker (default: auto, "
     "with "
     "a user)\n"
+    "      --schema             print the JSON Schema of march.yaml\n"
     "  -V, --version            print the version\n"
     "  -h, --help               print this text\n"
     "\n"
@@ -47,7 +51,8 @@ enum {
     OPT_WATCH,
     OPT_USER,
     OPT_GROUP,
-    OPT_SANDBOX
+    OPT_SANDBOX,
+    OPT_SCHEMA
 };
 
 static const struct option long_options[] = {
@@ -63,6 +68,7 @@ static const struct option long_options[] = {
     {"user", required_argument, NULL, OPT_USER},
     {"group", required_argument, NULL, OPT_GROUP},
     {"sandbox", required_argument, NULL, OPT_SANDBOX},
+    {"schema", no_argument, NULL, OPT_SCHEMA},
     {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -150,6 +156,15 @@ static bool take(int opt, const char *given, struct mp_options *o)
     }
 }
 
+static void print_schema(void)
+{
+    struct mp_sb sb;
+    mp_sb_init(&sb, SCHEMA_MAX);
+    mp_conf_schema(&mp_filters_registry, &sb);
+    fwrite(sb.p, 1, sb.n, stdout);
+    mp_sb_fini(&sb);
+}
+
 enum mp_options_result mp_options_parse(int argc, char **argv, struct mp_options *ret)
 {
     *ret = (struct mp_options){.drain_time_s = 30};
@@ -158,6 +173,10 @@ enum mp_options_result mp_options_parse(int argc, char **argv, struct mp_options
     while ((opt = getopt_long(argc, argv, ":c:tl:Vh", long_options, NULL)) != -1) {
         if (opt == 'h') {
             fputs(help, stdout);
+            return MP_OPTIONS_EXIT_OK;
+        }
+        if (opt == OPT_SCHEMA) {
+            print_schema();
             return MP_OPTIONS_EXIT_OK;
         }
         if (opt == 'V') {

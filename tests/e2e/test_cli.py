@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The command line: what each option does, and what is said about wrong ones."""
+import os
 import re
 
 import pytest
 
-from harness.proxy import run_once
+from harness.proxy import ROOT, run_once
 
 
 def test_version():
@@ -77,3 +78,11 @@ def test_environment_in_a_simple_file(make, monkeypatch):
     monkeypatch.setenv("TEST_UPSTREAM", "127.0.0.1")
     p = make.march(services={"main": (["${TEST_UPSTREAM}"], o.port)})
     assert p.get().status == 200
+
+
+def test_the_man_page_has_every_option():
+    out = run_once("--help")[1]
+    with open(os.path.join(ROOT, "docs", "marchproxy.8"), encoding="utf-8") as f:
+        man = f.read().replace("\\-", "-")
+    options = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+    assert set(options.findall(out)) == set(options.findall(man))
