@@ -16,6 +16,7 @@
 #include "envoy_config_listener_v3.pb-c.h"
 #include "envoy_config_route_v3.pb-c.h"
 #include "google_protobuf.pb-c.h"
+#include "marchproxy_xdp_v1.pb-c.h"
 
 /* The published messages have long names. */
 typedef Envoy__Config__Core__V3__Address pb_address;
@@ -129,6 +130,8 @@ void mp_build_header_ops(struct mp_conf_build *b, const struct mp_build_header_f
 
 /* The parts, one file each. */
 void mp_build_bootstrap(struct mp_conf_build *b, const pb_bootstrap *m);
+void mp_build_xdp(struct mp_conf_build *b, const Marchproxy__Xdp__V1__Guard *m,
+                  struct mp_conf_xdp *ret);
 void mp_build_listener(struct mp_conf_build *b, const pb_listener *m, struct mp_conf_listener *ret);
 void mp_build_http(struct mp_conf_build *b, const ProtobufCMessage *manager,
                    struct mp_conf_http *ret);

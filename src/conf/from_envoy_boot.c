@@ -199,6 +199,25 @@ static void build_resources(struct mp_conf_build *b,
     mp_build_leave(b, mark);
 }
 
+static void build_extensions(struct mp_conf_build *b, const pb_bootstrap *m)
+{
+    for (size_t i = 0; i < m->n_bootstrap_extensions; i++) {
+        size_t mark = mp_build_enter(b, "bootstrap_extensions[%zu].typed_config", i);
+        const ProtobufCMessage *any =
+            mp_build_any(b, NULL, m->bootstrap_extensions[i]->typed_config);
+        if (any != NULL && any->descriptor != &marchproxy__xdp__v1__guard__descriptor) {
+            (void)mp_build_error(b, NULL, NULL, "%s is not an extension of the bootstrap",
+                                 any->descriptor->name);
+        } else if (any != NULL && b->conf->xdp != NULL) {
+            (void)mp_build_error(b, NULL, "keep one of them", "there is a guard already");
+        } else if (any != NULL) {
+            b->conf->xdp = mp_build_take(b, 1, sizeof(*b->conf->xdp));
+            mp_build_xdp(b, (const Marchproxy__Xdp__V1__Guard *)any, b->conf->xdp);
+        }
+        mp_build_leave(b, mark);
+    }
+}
+
 void mp_build_bootstrap(struct mp_conf_build *b, const pb_bootstrap *m)
 {
     struct mp_conf *c = b->conf;
@@ -219,5 +238,6 @@ void mp_build_bootstrap(struct mp_conf_build *b, const pb_bootstrap *m)
     /* After the listeners, whose limits it may set. */
     build_layers(b, m->layered_runtime);
     mp_build_overload(b, m->overload_manager);
+    build_extensions(b, m);
     mp_build_watchdogs(b, m);
 }

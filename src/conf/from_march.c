@@ -275,9 +275,6 @@ static void check_later(struct mp_march *m)
     if (f->n_certificates > 0) {
         mp_build_unsupported(m->b, "certificates", cure, "TLS is not supported yet");
     }
-    if (f->xdp && f->xdp->n_fields > 0) {
-        mp_build_unsupported(m->b, "xdp", cure, "the XDP guard is not supported yet");
-    }
 }
 
 void mp_march_check(struct mp_march *m)

@@ -471,6 +471,15 @@ static pb_bootstrap *make_bootstrap(struct mp_march *m)
     set_connections(m, boot);
     mp_march_overload(m, boot);
     mp_march_watchdogs(m, boot);
+    if (f->xdp != NULL) {
+        Envoy__Config__Core__V3__TypedExtensionConfig *x =
+            MP_MARCH_NEW(m, envoy__config__core__v3__typed_extension_config);
+        x->name = (char *)"marchproxy.xdp";
+        x->typed_config = mp_march_any(m, &f->xdp->base);
+        boot->bootstrap_extensions = MP_MARCH_LIST(m, boot->bootstrap_extensions, 1);
+        boot->bootstrap_extensions[boot->n_bootstrap_extensions++] = x;
+        mp_conf_places_add(m->places, "bootstrap_extensions[0].typed_config", "xdp", true);
+    }
     return boot;
 }
 

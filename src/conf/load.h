@@ -24,3 +24,6 @@ struct mp_conf_load_opts {
 MP_MUST_USE mp_err mp_conf_load_text(struct mp_str text, const char *file,
                                      const struct mp_conf_load_opts *opts, struct mp_diag *diag,
                                      struct mp_conf **ret);
+/* XDP_INTERFACE and XDP_MODE, where the file names no interface. */
+MP_MUST_USE mp_err mp_conf_xdp_environment(struct mp_conf *conf, struct mp_diag *diag,
+                                           const char *interface, const char *mode);

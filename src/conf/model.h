@@ -521,6 +521,38 @@ struct mp_conf_watchdog {
     double multikill_share; /* of the threads: 0 to 1 */
 };
 
+/* ---- the kernel tier ---- */
+enum mp_conf_xdp_mode { MP_XDP_NATIVE, MP_XDP_SKB, MP_XDP_HW, MP_XDP_TCX };
+enum mp_conf_cookies { MP_COOKIES_OFF, MP_COOKIES_FLOOD, MP_COOKIES_ALWAYS };
+struct mp_conf_prefix { /* IPv4 in the first 4 bytes; bits behind the prefix are 0 */
+    bool ip6;
+    uint8_t bits;
+    uint8_t addr[16];
+};
+/* "10.0.0.0/8", "::1"; text is NUL-terminated. False: it is none. */
+bool mp_conf_prefix_parse(const char *text, struct mp_conf_prefix *ret);
+/* "10.0.0.0/8", "::1"; text is NUL-terminated. False: it is none. */
+bool mp_conf_prefix_parse(const char *text, struct mp_conf_prefix *ret);
+struct mp_conf_xdp {
+    struct mp_str *interfaces;
+    uint32_t n_interfaces;
+    enum mp_conf_xdp_mode mode;
+    bool mode_given;
+    uint64_t window_ns, max_packets;
+    bool rate_enabled;
+    uint64_t syn_window_ns, syn_max;
+    bool syn_enabled;
+    enum mp_conf_cookies cookies;
+    uint32_t flood_syns;
+    struct mp_conf_prefix *allow, *deny;
+    uint32_t n_allow, n_deny;
+    uint64_t ban_ms, ban_window_ms;
+    uint32_t ban_after[8]; /* by enum mp_guard_event (core/guard_ops.h); 0: never */
+    bool keep_on_exit;
+    struct mp_str pin_path;
+    struct mp_str state_file; /* empty: none */
+};
+
 /* ---- the whole ---- */
 struct mp_conf_admin {
     bool present;
@@ -541,6 +573,7 @@ struct mp_conf {
     struct mp_conf_cluster **clusters; /* one reference each */
     uint32_t n_clusters;
     struct mp_conf_overload overload;
+    struct mp_conf_xdp *xdp; /* NULL: not configured */
     struct mp_conf_watchdog watchdog_main, watchdog_workers;
     struct mp_str outlier_log;           /* path; empty: none */
     uint64_t stats_flush_interval_ms;    /* default 5000 */

@@ -2,6 +2,7 @@
 #include "core/admit.h"
 
 #include "core/engine.h"
+#include "core/guard_ops.h"
 #include "core/listener.h"
 #include "core/overload.h"
 #include "core/stats.h"
@@ -41,6 +42,10 @@ bool mp_admit(struct mp_listener_local *l, const struct mp_addr *peer, bool *ret
     *ret_counted = false;
     if (l->cw == e->main) {
         return true; /* the operator gets in when nobody else does */
+    }
+    if (!mp_guard_admits(e->guard, peer)) {
+        mp_stat_inc(l->stats, MP_ST_LISTENER_GUARD_REFUSED);
+        return false;
     }
     if (__atomic_load_n(&e->connections, __ATOMIC_RELAXED) >=
         __atomic_load_n(&e->connections_max, __ATOMIC_RELAXED)) {

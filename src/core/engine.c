@@ -17,6 +17,7 @@
 #include "core/cluster.h"
 #include "core/engine_worker.h"
 #include "core/filter_stats.h"
+#include "core/guard_ops.h"
 #include "core/health.h"
 #include "core/listener.h"
 #include "core/names.h"
@@ -80,7 +81,9 @@ static void on_drain_timer(struct mp_timer *t);
 mp_err mp_engine_new(const struct mp_engine_opts *opts, struct mp_engine **ret)
 {
     struct mp_engine *e = mp_xcalloc_line(sizeof(*e));
+    static const struct mp_guard_hook no_guard;
     e->opts = *opts;
+    e->guard = opts->guard != NULL ? opts->guard : &no_guard;
     e->n_workers = opts->n_workers;
     e->state = MP_SERVER_PRE_INITIALIZING;
     e->connections_max = connections_for_fds(opts->fd_limit);

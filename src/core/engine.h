@@ -25,6 +25,7 @@
 #include "core/worker.h"
 
 struct mp_alog_set;
+struct mp_guard_hook;
 struct mp_dns;
 struct mp_health;
 struct mp_overload;
@@ -61,6 +62,7 @@ struct mp_engine_opts {
     /* What the process uses now, for the overload manager; NULL: it does nothing. */
     uint64_t (*resident_bytes)(void);
     uint64_t (*descriptors)(void);
+    const struct mp_guard_hook *guard; /* core/guard_ops.h; NULL: none */
     /* Runs on the main thread after every publication (log, notification). May be NULL. */
     void (*on_published)(void *arg, uint64_t generation);
     void *arg;
@@ -68,7 +70,8 @@ struct mp_engine_opts {
 
 struct mp_engine {
     struct mp_engine_opts opts;
-    struct mp_core_worker **workers; /* n_workers + 1; the last is main */
+    const struct mp_guard_hook *guard; /* of opts, or one that is off */
+    struct mp_core_worker **workers;   /* n_workers + 1; the last is main */
     struct mp_core_worker *main;
     uint32_t n_workers;
     struct mp_stat_store *stats;

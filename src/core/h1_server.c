@@ -15,6 +15,7 @@
 #include "core/chain.h"
 #include "core/conn.h"
 #include "core/engine.h"
+#include "core/guard_ops.h"
 #include "core/listener.h"
 #include "core/overload.h"
 #include "core/snapshot.h"
@@ -115,10 +116,17 @@ static void refuse(struct mp_conn *c, unsigned status, uint32_t flags, const cha
     mp_stream_local_reply(s, status, NULL, MP_STR(""), flags, details);
 }
 
+static void report(struct mp_conn *c, enum mp_guard_event event)
+{
+    mp_guard_report(c->cw->engine->guard, &c->peer, mp_conn_http(c)->conf->xff_trusted_hops > 0,
+                    event);
+}
+
 static void refuse_head(struct mp_conn *c, enum mp_h1_status why, unsigned status)
 {
     mp_stat_inc(c->stats, MP_ST_HTTP_CX_PROTOCOL_ERROR);
     mp_engine_count_h1_error(c->cw, why);
+    report(c, MP_GUARD_PROTOCOL_ERROR);
     if (status == 431) {
         mp_stat_inc(c->stats, MP_ST_HTTP_RQ_HEADERS_TOO_LARGE);
     }
@@ -361,6 +369,7 @@ static void body_error(struct mp_conn *c, enum mp_h1_status why)
     struct mp_stream *s = c->stream;
     mp_stat_inc(c->stats, MP_ST_HTTP_CX_PROTOCOL_ERROR);
     mp_engine_count_h1_error(c->cw, why);
+    report(c, MP_GUARD_PROTOCOL_ERROR);
     c->keep_alive = false;
     if (s->resp_started) {
         mp_stream_abort(s, MP_FLAG_DOWNSTREAM_PROTOCOL, mp_h1_status_name(why));
@@ -674,6 +683,7 @@ static void on_timer(struct mp_timer *t)
     }
     if (c->head_wait) {
         mp_stat_inc(c->stats, MP_ST_HTTP_RQ_HEADER_TIMEOUT);
+        report(c, MP_GUARD_HEADER_TIMEOUT);
         mp_conn_drop_input(c);
         refuse(c, 408, MP_FLAG_DURATION_TIMEOUT, "request_header_timeout");
         mp_cork_flush(c->cw);

@@ -14,6 +14,7 @@
 #include "core/engine.h"
 #include "core/forwarded.h"
 #include "core/grpc.h"
+#include "core/guard_ops.h"
 #include "core/header_ops.h"
 #include "core/listener.h"
 #include "core/overload.h"
@@ -70,6 +71,8 @@ static void count_status(struct mp_stream *s)
     if (status >= 200 && status < 600) {
         mp_stat_inc(s->stats, MP_ST_HTTP_RQ_2XX + (status / 100 - 2));
     }
+    mp_guard_report_status(s->cw->engine->guard, &s->conn->peer,
+                           s->http->conf->xff_trusted_hops > 0, status);
     if (MP_UNLIKELY(s->tunnel_open)) {
         mp_stat_dec(s->stats, MP_ST_HTTP_UPGRADES_ACTIVE);
     }

@@ -54,5 +54,15 @@ mp_err mp_config_load_named(const struct mp_options *o, const struct mp_conf_nam
     char *own = (char *)(uintptr_t)text.p;
     explicit_bzero(own, text.n); /* secrets of filters may stand in it */
     free(own);
+    if (!mp_is_err(e)) {
+        e = mp_conf_xdp_environment(*ret, diag, getenv("XDP_INTERFACE"), getenv("XDP_MODE"));
+        if (mp_is_err(e)) {
+            mp_conf_free(*ret);
+            return e;
+        }
+        if (o->on_exit != NULL && (*ret)->xdp != NULL) {
+            (*ret)->xdp->keep_on_exit = strcmp(o->on_exit, "keep") == 0;
+        }
+    }
     return e;
 }

@@ -24,6 +24,7 @@
 #include "io/signal.h"
 #include "io/thread.h"
 #include "proxy/config.h"
+#include "proxy/kernel.h"
 #include "proxy/options.h"
 #include "proxy/parts.h"
 #include "proxy/privs.h"
@@ -204,6 +205,7 @@ static void on_published(void *arg, uint64_t generation)
     struct program *p = arg;
     mp_broker_commit();
     mp_reload_published(p->reload, generation);
+    mp_kernel_published(p->engine);
     const struct mp_conf *conf = p->engine->snap->conf;
     mp_watchdog_set(p->watchdog, &conf->watchdog_main, &conf->watchdog_workers);
     mp_log(MP_LOG_INFO, "configuration is live", kv_u64("generation", generation),
@@ -220,6 +222,7 @@ static void on_published(void *arg, uint64_t generation)
 /* Frees what make_loops and mp_engine_new made; the workers have ended or never begun. */
 static void free_all(struct program *p)
 {
+    mp_kernel_stop(p->engine);
     mp_watchdog_free(p->watchdog);
     mp_reload_free(p->reload);
     mp_engine_free(p->engine);
@@ -299,6 +302,7 @@ static bool start_engine(struct program *p, struct mp_conf *conf, struct mp_diag
                                       .memory_limit = p->memory_limit,
                                       .resident_bytes = mp_proc_resident_bytes,
                                       .descriptors = mp_proc_descriptors,
+                                      .guard = mp_kernel_hook(),
                                       .on_published = on_published,
                                       .arg = p};
     if (mp_is_err(mp_engine_new(&eo, &p->engine))) {
@@ -311,6 +315,7 @@ static bool start_engine(struct program *p, struct mp_conf *conf, struct mp_diag
     p->reload = mp_reload_new(p->engine, &p->opts);
     mp_admin_set_quit(on_quit, p);
     mp_admin_bind(p->engine);
+    mp_kernel_bind(p->engine);
     struct mp_snapshot *snap;
     bool ok = !mp_is_err(mp_engine_build(p->engine, NULL, conf, diag, &snap)) &&
               !mp_is_err(mp_engine_apply(p->engine, snap, diag));
@@ -414,6 +419,7 @@ int main(int argc, char **argv)
     mp_err err = mp_privs_resolve(&p.opts, conf, &diag, &privs);
     if (!mp_is_err(err) && !p.opts.validate) {
         mp_service_init();
+        mp_kernel_start(conf); /* what it opens outlives the rights */
         err = mp_privs_enter(&privs, &p.opts);
     }
     if (mp_is_err(err)) {

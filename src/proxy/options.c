@@ -35,6 +35,8 @@ static const char help[] =
     "with "
     "a user)\n"
     "      --schema             print the JSON Schema of march.yaml\n"
+    "      --on-exit WHAT       detach or keep: the guard's programs after a clean stop (default: "
+    "xdp.on_exit, detach)\n"
     "  -V, --version            print the version\n"
     "  -h, --help               print this text\n"
     "\n"
@@ -52,7 +54,8 @@ enum {
     OPT_USER,
     OPT_GROUP,
     OPT_SANDBOX,
-    OPT_SCHEMA
+    OPT_SCHEMA,
+    OPT_ON_EXIT
 };
 
 static const struct option long_options[] = {
@@ -69,6 +72,7 @@ static const struct option long_options[] = {
     {"group", required_argument, NULL, OPT_GROUP},
     {"sandbox", required_argument, NULL, OPT_SANDBOX},
     {"schema", no_argument, NULL, OPT_SCHEMA},
+    {"on-exit", required_argument, NULL, OPT_ON_EXIT},
     {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -138,6 +142,9 @@ static bool take(int opt, const char *given, struct mp_options *o)
         return number("concurrency", optarg, 1, WORKERS_MAX, &o->concurrency);
     case OPT_DRAIN:
         return number("drain-time-s", optarg, 0, DRAIN_S_MAX, &o->drain_time_s);
+    case OPT_ON_EXIT:
+        o->on_exit = optarg;
+        return word("on-exit", optarg, "detach", "keep");
     case OPT_USER:
         o->user = optarg;
         return true;

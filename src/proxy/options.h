@@ -17,6 +17,7 @@ struct mp_options {
     const char *log_level;    /* NULL: LOGLEVEL, else info */
     const char *user, *group; /* NULL: the configuration's */
     enum mp_sandbox sandbox;
+    const char *on_exit;   /* detach, keep; NULL: xdp.on_exit of the configuration */
     uint32_t drain_time_s; /* how long open requests may take after SIGTERM; default 30 */
 };
 enum mp_options_result { MP_OPTIONS_RUN, MP_OPTIONS_EXIT_OK, MP_OPTIONS_EXIT_USAGE };
