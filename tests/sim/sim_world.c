@@ -227,6 +227,7 @@ uint32_t sim_seen_max(const struct sim_world *w, const struct sim_plan *p)
     bool disturbed = w->opts.peer_faults || w->opts.net_faults || w->opts.idle_close;
     bool repeatable = p->method != SIM_POST && p->req_len == 0;
     uint32_t n = w->streams[p->id].attempts;
+    n *= p->cluster == 1 ? 1 + w->opts.retries : 1;
     return w->opts.front && disturbed && repeatable ? 2 * n : n;
 }
 

@@ -80,6 +80,7 @@ struct sim_world_opts {
     bool idle_close;      /* upstreams close idle connections */
     bool front;           /* clients connect to front_addr, which forwards by path /<cluster>/ */
     struct mp_addr front_addr;
+    uint32_t retries; /* of streams of cluster 1 that end before their head */
 };
 
 struct sim_world {

@@ -45,7 +45,7 @@ static const char BOOTSTRAP[] =
     "              - match: {prefix: /a/}\n"
     "                route: {cluster: a, timeout: 0s}\n"
     "              - match: {prefix: /b/}\n"
-    "                route: {cluster: b, timeout: 0s}\n"
+    "                route: {cluster: b, timeout: 0s%s}\n"
     "              - match: {prefix: /c/}\n"
     "                route: {cluster: c, timeout: 0s}\n"
     "          http_filters:\n"
@@ -53,6 +53,21 @@ static const char BOOTSTRAP[] =
     "            typed_config:\n"
     "              \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router\n"
     "  clusters:\n";
+
+/* For half of the seeds, cluster b only: requests are tried again, hosts that fail are ejected,
+ * checks connect. Hosts that all fail are used all the same (panic). */
+#define RETRIES 2
+static const char RETRY_POLICY[] =
+    ", retry_policy: {retry_on: \"reset,connect-failure\", num_retries: 2, "
+    "retry_back_off: {base_interval: 0.001s, max_interval: 0.1s}, retry_host_predicate: [{name: p, "
+    "typed_config: {\"@type\": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3"
+    ".PreviousHostsPredicate}}], host_selection_retry_max_attempts: 3}";
+static const char HEALTH[] =
+    "    outlier_detection: {consecutive_5xx: 2, interval: 0.5s, base_ejection_time: 0.7s, "
+    "max_ejection_percent: 67}\n"
+    "    health_checks: [{timeout: 0.5s, interval: 0.3s, no_traffic_interval: 1s, "
+    "interval_jitter: 0.1s, unhealthy_threshold: 2, healthy_threshold: 1, tcp_health_check: {}}]\n"
+    "    lb_policy: LEAST_REQUEST\n";
 
 struct proxy {
     struct sim_world *w;
@@ -62,13 +77,14 @@ struct proxy {
     bool drained;
 };
 
-static void add_cluster(struct mp_sb *sb, char name, bool by_name, uint32_t generation)
+static void add_cluster(struct mp_sb *sb, char name, bool by_name, uint32_t generation, bool health)
 {
     static const char limits[] = "{max_connections: 1000000, max_pending_requests: 1000000, "
-                                 "max_requests: 1000000}";
+                                 "max_requests: 1000000, max_retries: 1000000}";
     mp_sb_printf(sb, "  - name: %c\n    type: %s\n    connect_timeout: %us\n", name,
                  by_name ? "STRICT_DNS" : "STATIC", 300 + generation);
     mp_sb_printf(sb, "    circuit_breakers: {thresholds: [%s]}\n", limits);
+    mp_sb_add_c(sb, health ? HEALTH : "");
     mp_sb_printf(sb, "    load_assignment:\n      cluster_name: %c\n", name);
     mp_sb_add_c(sb, "      endpoints:\n      - lb_endpoints:\n");
     for (uint32_t i = 0; i < (by_name ? 1 : SIM_INSTANCES); i++) {
@@ -90,10 +106,12 @@ static void publish(struct proxy *p, uint32_t generation)
     mp_diag_init(&diag, "sim.yaml");
     /* Small ones, so that bodies stop and go in both directions. */
     static const uint32_t buffer_limits[] = {1024, 8192, 32768, 1024 * 1024};
-    mp_sb_printf(&sb, BOOTSTRAP, buffer_limits[p->w->opts.seed % MP_COUNTOF(buffer_limits)]);
-    add_cluster(&sb, 'a', false, generation);
-    add_cluster(&sb, 'b', false, 0);
-    add_cluster(&sb, 'c', true, generation / 2);
+    bool health = p->w->opts.retries > 0;
+    mp_sb_printf(&sb, BOOTSTRAP, buffer_limits[p->w->opts.seed % MP_COUNTOF(buffer_limits)],
+                 health ? RETRY_POLICY : "");
+    add_cluster(&sb, 'a', false, generation, false);
+    add_cluster(&sb, 'b', false, 0, health);
+    add_cluster(&sb, 'c', true, generation / 2, false);
     struct mp_conf_load_opts lo = {.registry = &mp_filters_registry};
     struct mp_conf *conf;
     struct mp_snapshot *snap;
@@ -147,6 +165,7 @@ static void *proxy_start(struct sim_world *w)
         sim_world_fail(w, 0, "the engine does not start");
         return p;
     }
+    w->opts.retries = w->opts.seed / 4 % 2 == 1 ? RETRIES : 0;
     publish(p, 0);
     p->reloads_left = w->opts.calm ? 0 : RELOADS;
     for (uint32_t i = 0; i < p->reloads_left; i++) {
