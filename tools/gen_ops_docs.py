@@ -162,6 +162,8 @@ FLAGS = {
            "`cluster.<name>.upstream_rq_pending_overflow`, `upstream_cx_overflow`"),
     "NR": ("No virtual host has the Host, or no route of it the path.", "the Host that the client sends; the order of the routes"),
     "UT": ("The service did not answer within the route's timeout.", "`timeout` of the route; how long the service takes"),
+    "URX": ("Every attempt failed, the last one too.", "the hosts of the service, `upstream_rq_retry_limit_exceeded`; "
+            "docs/upstreams.md"),
     "UR": ("The service reset the request.", "its log"),
     "UC": ("The service closed the connection before it had answered.",
            "its keep-alive timeout: it must be longer than ours; its log for a crash"),
