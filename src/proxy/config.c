@@ -23,6 +23,24 @@ static int read_whole(const char *path, size_t max, struct mp_str *ret)
 
 static const struct mp_conf_files files = {.read = read_whole, .glob = mp_glob};
 
+/* The ids of a process cannot be another's after the start. */
+static void check_user(const struct mp_conf *c, struct mp_diag *diag)
+{
+    static char *user, *group; /* of the first reading; readings follow each other */
+    const struct {
+        const char *key;
+        char **first;
+        struct mp_str now;
+    } v[] = {{"user", &user, c->user}, {"group", &group, c->group}};
+    for (size_t i = 0; i < MP_COUNTOF(v); i++) {
+        if (*v[i].first == NULL) {
+            *v[i].first = mp_str_dup_c(v[i].now);
+        } else if (!mp_str_eq(mp_str_c(*v[i].first), v[i].now)) {
+            mp_diag_warn(diag, 0, v[i].key, "restart the proxy", "takes effect at the start only");
+        }
+    }
+}
+
 mp_err mp_config_load(const struct mp_options *o, struct mp_diag *diag, struct mp_conf **ret)
 {
     const struct mp_conf_names names = {.named = mp_parts_name};
@@ -30,6 +48,9 @@ mp_err mp_config_load(const struct mp_options *o, struct mp_diag *diag, struct m
     mp_parts_begin();
     mp_err err = mp_config_load_named(o, &names, diag, ret);
     mp_parts_end();
+    if (!mp_is_err(err)) {
+        check_user(*ret, diag);
+    }
     return err;
 }
 

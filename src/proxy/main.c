@@ -185,6 +185,20 @@ static bool set_log(const struct mp_options *o)
     return true;
 }
 
+/* What belongs to parts that this program does not have yet is not ignored in silence. */
+static void check_environment(void)
+{
+    static const char *const names[] = {"XDS_SERVER", "CLUSTER_API_KEY", "XDP_INTERFACE",
+                                        "XDP_MODE"};
+    for (size_t i = 0; i < MP_COUNTOF(names); i++) {
+        const char *value = getenv(names[i]);
+        if (value != NULL && value[0] != '\0') {
+            mp_log(MP_LOG_WARNING, "an environment variable is set that has no effect yet",
+                   kv_c("name", names[i]));
+        }
+    }
+}
+
 /* All the descriptors that we may have; returns the limit. */
 static uint64_t raise_fd_limit(void)
 {
@@ -418,6 +432,7 @@ int main(int argc, char **argv)
     struct mp_privs privs;
     mp_err err = mp_privs_resolve(&p.opts, conf, &diag, &privs);
     if (!mp_is_err(err) && !p.opts.validate) {
+        check_environment();
         mp_service_init();
         mp_kernel_start(conf); /* what it opens outlives the rights */
         err = mp_privs_enter(&privs, &p.opts);

@@ -80,6 +80,14 @@ def test_environment_in_a_simple_file(make, monkeypatch):
     assert p.get().status == 200
 
 
+def test_variables_of_what_is_not_there(make, monkeypatch):
+    for name, value in (("XDS_SERVER", "api-server:18000"), ("CLUSTER_API_KEY", "s3cret"), ("XDP_MODE", "")):
+        monkeypatch.setenv(name, value)
+    err = make.proxy(make.origin()).stderr
+    assert "no effect yet name=XDS_SERVER" in err and "no effect yet name=CLUSTER_API_KEY" in err
+    assert "XDP_MODE" not in err and "s3cret" not in err
+
+
 def test_the_man_page_has_every_option():
     out = run_once("--help")[1]
     with open(os.path.join(ROOT, "docs", "marchproxy.8"), encoding="utf-8") as f:

@@ -101,6 +101,17 @@ def test_low_ports_and_secret_files(make, tmp_path):
     wire.until(lambda: "generation=3" in p.stderr)
 
 
+def test_another_user_takes_a_restart(make, tmp_path):
+    p = start(make, tmp_path)
+    with open(p.file, encoding="utf-8") as f:
+        text = f.read()
+    with open(p.file, "w", encoding="utf-8") as f:
+        f.write(text.replace("user: nobody", "user: daemon"))
+    r = p.admin("/reload", "POST", body=b"")
+    assert r.status == 200 and b"user: takes effect at the start only (restart the proxy)" in r.body
+    assert status(p.pid)["Uid"].split() == [str(NOBODY)] * 4
+
+
 def test_logs_are_reopened(make, tmp_path):
     p = start(make, tmp_path)
     log = tmp_path / "access.log"
