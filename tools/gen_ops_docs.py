@@ -56,6 +56,7 @@ ABOUT = {
     "http1": "HTTP/1 messages that were refused; the side is `downstream` for requests, `upstream` for responses.",
     "http2": "HTTP/2 towards clients. A cluster has the same names among its own.",
     "access_log": "Access logs, all of them together.",
+    "xdp": "The guard in the kernel, of all interfaces; only with `xdp:` in the configuration.",
     "overload_resource": "What the overload manager watches.",
     "overload_action": "What the overload manager does.",
     "overload_reset": "The same, of the action that resets streams."}
@@ -93,6 +94,9 @@ def defs(body):
     """The stats of the initialiser of an array of struct mp_stat_def."""
     for path in re.findall(r'#include "([\w/]+\.def)"', body):
         yield from def_file(path)
+    for m in re.finditer(r"^ *(COUNTER|GAUGE|HISTOGRAM)\((.*?)\),$", body, re.M | re.S):
+        t = texts(m[2])
+        yield t[0], m[1].lower(), t[1], None
     for m in re.finditer(r"\{((?:[^{}\"]|\"(?:[^\"\\]|\\.)*\")*)\}", body):
         kind = re.search(r"MP_STAT_\w+", m[1])
         if not kind or "#" in m[1]:
@@ -161,6 +165,7 @@ FLAGS = {
            "a slow service, or `service_connections`, `service_pending`, `service_requests` are too low; "
            "`cluster.<name>.upstream_rq_pending_overflow`, `upstream_cx_overflow`"),
     "NR": ("No virtual host has the Host, or no route of it the path.", "the Host that the client sends; the order of the routes"),
+    "URX": ("The request was tried as often as it may be, and failed each time.", "`attempts` of the route's retries; `cluster.<name>.upstream_rq_retry*`"),
     "UT": ("The service did not answer within the route's timeout.", "`timeout` of the route; how long the service takes"),
     "URX": ("Every attempt failed, the last one too.", "the hosts of the service, `upstream_rq_retry_limit_exceeded`; "
             "docs/upstreams.md"),

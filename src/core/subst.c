@@ -327,7 +327,9 @@ static bool put_op(struct subst_out *o, const struct subst_op *op, const struct 
         put_u64(o, s->resp != NULL ? s->resp->status : 0);
         return true;
     case SUBST_RESPONSE_CODE_DETAILS:
-        return put_text(o, mp_str_c(s->details));
+        /* Without a cause of our own the answer is the service's. */
+        return put_text(o, s->details == NULL && s->upstream_first_ns != 0 ? MP_STR("via_upstream")
+                                                                           : mp_str_c(s->details));
     case SUBST_RESPONSE_FLAGS:
         return put_flags(o, s->response_flags);
     case SUBST_BYTES_RECEIVED:

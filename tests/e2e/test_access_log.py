@@ -137,11 +137,11 @@ def test_bootstrap_without_access_log_logs_nothing(make):
 def test_text_format_to_a_file(make, tmp_path):
     path = str(tmp_path / "access.log")
     fmt = ("%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL% %RESPONSE_CODE% "
-           "%RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %UPSTREAM_CLUSTER% %REQ(X-NONE)%\n")
+           "%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %BYTES_RECEIVED% %BYTES_SENT% %UPSTREAM_CLUSTER% %REQ(X-NONE)%\n")
     p = make.proxy(make.origin(), hcm=envoy_log(
         {"path": path, "log_format": {"text_format_source": {"inline_string": fmt}}}, FILE))
     p.get("/x?y")
-    assert lines(p, 1, path) == ["GET /x?y HTTP/1.1 200 - 0 2 main -"]
+    assert lines(p, 1, path) == ["GET /x?y HTTP/1.1 200 - via_upstream 0 2 main -"]
 
 
 def test_json_format(make):

@@ -104,8 +104,10 @@ static void test_response(void)
     fx.s.has_resp_trailers = true;
     T_OK(is("%TRAILER(X-T)%", "last"));
     T_OK(is("%RESPONSE_CODE_DETAILS%", "-"));
-    fx.s.details = "via_upstream";
+    fx.s.upstream_first_ns = 1;
     T_OK(is("%RESPONSE_CODE_DETAILS%", "via_upstream"));
+    fx.s.details = "response_timeout";
+    T_OK(is("%RESPONSE_CODE_DETAILS%", "response_timeout"));
     T_OK(is("%RESPONSE_FLAGS%", "-"));
     fx.s.response_flags = MP_FLAG_UPSTREAM_CONNECT_FAILURE;
     T_OK(is("%RESPONSE_FLAGS%", "UF"));
