@@ -19,6 +19,7 @@ void sim_run_seed(const struct sim_run_opts *o, struct sim_result *ret)
     struct sim_world_opts wo = {
         .seed = o->seed,
         .n_conns = o->n_conns,
+        .n_tunnels = o->n_conns / 8,
         .streams_max = o->streams_max,
         .body_max = o->body_max,
         .spread_ms = o->spread_ms,

@@ -217,7 +217,8 @@ void sim_world_init(struct sim_world *w, const struct sim_world_opts *opts)
 static bool settled(void *arg)
 {
     const struct sim_world *w = arg;
-    return w->failures > 0 || (w->clients_left == 0 && w->clients_open == 0);
+    bool tunnels = w->tunnels != NULL && sim_tunnels_left(w->tunnels) > 0;
+    return w->failures > 0 || (w->clients_left == 0 && w->clients_open == 0 && !tunnels);
 }
 
 /* A proxy may send a request again, once, when a connection that it used before dies before the
@@ -246,9 +247,15 @@ static void check_counts(struct sim_world *w)
 
 void sim_world_run(struct sim_world *w, uint64_t max_virtual_ms)
 {
+    if (w->opts.front && w->opts.n_tunnels > 0) {
+        w->tunnels = sim_tunnels_new(w, w->opts.n_tunnels);
+    }
     mp_sim_run_until(settled, w, max_virtual_ms);
     if (!settled(w)) {
         sim_client_describe_all(w);
+        if (w->tunnels != NULL && sim_tunnels_left(w->tunnels) > 0) {
+            sim_world_fail(w, 0, "%u tunnels hang", sim_tunnels_left(w->tunnels));
+        }
         sim_world_fail(w, w->n_resolved, "%u of %u streams have no outcome after %llu virtual ms",
                        w->n_streams - w->n_resolved, w->n_streams,
                        (unsigned long long)max_virtual_ms);
@@ -261,6 +268,7 @@ void sim_world_run(struct sim_world *w, uint64_t max_virtual_ms)
 void sim_world_fini(struct sim_world *w)
 {
     sim_client_drop_all(w);
+    w->tunnels = sim_tunnels_free(w->tunnels);
     for (uint32_t i = 0; i < MP_COUNTOF(w->upstreams); i++) {
         w->upstreams[i] = sim_upstream_free(w->upstreams[i]);
     }

@@ -16,9 +16,10 @@
 #include "io/loop.h"
 #include "io/sim.h"
 
-#define SIM_CLUSTERS      3
-#define SIM_INSTANCES     3 /* of each cluster */
-#define SIM_UPSTREAM_PORT 8080
+#define SIM_CLUSTERS       3
+#define SIM_INSTANCES      3 /* of each cluster */
+#define SIM_UPSTREAM_PORT  8080
+#define SIM_TUNNEL_CLUSTER SIM_CLUSTERS /* the one behind /t/ */
 
 enum sim_method { SIM_GET, SIM_HEAD, SIM_POST, SIM_PUT };
 enum sim_framing { SIM_F_NONE, SIM_F_LENGTH, SIM_F_CHUNKED, SIM_F_CLOSE };
@@ -71,6 +72,7 @@ struct sim_stream {
 struct sim_world_opts {
     uint64_t seed;
     uint32_t n_conns;     /* client connections planned */
+    uint32_t n_tunnels;   /* beside them; only through a front */
     uint32_t streams_max; /* per connection, 1 .. */
     uint32_t body_max;    /* cap of the larger bodies */
     uint32_t spread_ms;   /* over which the connections start */
@@ -93,7 +95,8 @@ struct sim_world {
     uint32_t clients_left, clients_open;
     struct mp_list clients; /* struct sim_client.link */
     struct sim_upstream *upstreams[SIM_CLUSTERS * SIM_INSTANCES];
-    uint64_t body_bytes; /* verified, both directions */
+    struct sim_tunnels *tunnels; /* NULL: none */
+    uint64_t body_bytes;         /* verified, both directions */
     uint32_t failures;
     char first_failure[256];
 };
@@ -122,3 +125,9 @@ void sim_client_describe_all(const struct sim_world *w);
 struct sim_upstream;
 struct sim_upstream *sim_upstream_new(struct sim_world *w, uint32_t cluster, uint32_t instance);
 struct sim_upstream *sim_upstream_free(struct sim_upstream *u);
+
+/* sim_tunnel.c: n tunnels behind upgrades, from now on; once the front is there. */
+struct sim_tunnels;
+struct sim_tunnels *sim_tunnels_new(struct sim_world *w, uint32_t n);
+uint32_t sim_tunnels_left(const struct sim_tunnels *ts);
+struct sim_tunnels *sim_tunnels_free(struct sim_tunnels *ts);

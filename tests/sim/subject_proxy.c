@@ -48,6 +48,9 @@ static const char BOOTSTRAP[] =
     "                route: {cluster: b, timeout: 0s%s}\n"
     "              - match: {prefix: /c/}\n"
     "                route: {cluster: c, timeout: 0s}\n"
+    "              - match: {prefix: /t/}\n"
+    "                route: {cluster: d, timeout: 0s, upgrade_configs: [{upgrade_type: "
+    "websocket}]}\n"
     "          http_filters:\n"
     "          - name: envoy.filters.http.router\n"
     "            typed_config:\n"
@@ -87,7 +90,8 @@ static void add_cluster(struct mp_sb *sb, char name, bool by_name, uint32_t gene
     mp_sb_add_c(sb, health ? HEALTH : "");
     mp_sb_printf(sb, "    load_assignment:\n      cluster_name: %c\n", name);
     mp_sb_add_c(sb, "      endpoints:\n      - lb_endpoints:\n");
-    for (uint32_t i = 0; i < (by_name ? 1 : SIM_INSTANCES); i++) {
+    bool one = by_name || name == 'd';
+    for (uint32_t i = 0; i < (one ? 1 : SIM_INSTANCES); i++) {
         struct mp_addr addr = sim_upstream_addr((uint32_t)(name - 'a'), i);
         char ip[MP_ADDR_TEXT_MAX];
         mp_addr_format_ip(&addr, ip);
@@ -112,6 +116,7 @@ static void publish(struct proxy *p, uint32_t generation)
     add_cluster(&sb, 'a', false, generation, false);
     add_cluster(&sb, 'b', false, 0, health);
     add_cluster(&sb, 'c', true, generation / 2, false);
+    add_cluster(&sb, 'd', false, generation, false);
     struct mp_conf_load_opts lo = {.registry = &mp_filters_registry};
     struct mp_conf *conf;
     struct mp_snapshot *snap;
