@@ -276,6 +276,11 @@ bool mp_build_data_source(struct mp_conf_build *b, const char *sub,
     case ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_INLINE_BYTES:
         s = mp_str((const char *)m->inline_bytes.data, m->inline_bytes.len);
         break;
+    case ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_FILENAME:
+    case ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_ENVIRONMENT_VARIABLE:
+        mp_build_unsupported(b, sub, "use inline_string",
+                             "content from a file or the environment is not supported here");
+        return false;
     default:
         mp_build_missing(b, sub, "add inline_string", "there is no content");
         return false;

@@ -48,7 +48,9 @@ struct mp_conf_build {
     struct mp_str *clusters;
     size_t n_clusters;
     bool clusters_known;
-    bool filters_known; /* of the present manager: none was left out */
+    bool filters_known;       /* of the present manager: none was left out */
+    const pb_bootstrap *boot; /* for its static secrets */
+    uint64_t *hash;           /* of the object being made: content that is read goes into it */
 };
 
 /* Goes down to a part of the message ("routes[3]", "[\"key\"]"); give the result to leave. */
@@ -181,6 +183,17 @@ void mp_build_balance(struct mp_conf_build *b, const pb_cluster *m, struct mp_co
 /* Percent; *ret stays as it is when absent or bad. */
 void mp_build_percent(struct mp_conf_build *b, const char *sub, const Envoy__Type__V3__Percent *m,
                       double *ret);
+/* The content of a DataSource that may be a file or a variable of the environment. m may be NULL.
+ */
+bool mp_build_text(struct mp_conf_build *b, const char *sub,
+                   const Envoy__Config__Core__V3__DataSource *m, size_t max,
+                   struct mp_conf_text *ret);
+/* transport_socket: NULL, raw_buffer or TLS; upstream also PROXY protocol around one of them. */
+void mp_build_tls_down(struct mp_conf_build *b, const Envoy__Config__Core__V3__TransportSocket *m,
+                       struct mp_conf_tls **ret);
+void mp_build_tls_up(struct mp_conf_build *b, const Envoy__Config__Core__V3__TransportSocket *m,
+                     struct mp_conf_cluster *ret);
+void mp_build_secrets(struct mp_conf_build *b);
 void mp_build_cluster(struct mp_conf_build *b, const pb_cluster *m, struct mp_conf_cluster *ret);
 bool mp_build_has_cluster(const struct mp_conf_build *b, const char *name);
 /* Whatever spans several parts: names and addresses that must differ. */

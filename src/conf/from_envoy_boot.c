@@ -166,6 +166,7 @@ static void build_resources(struct mp_conf_build *b,
 {
     struct mp_conf *c = b->conf;
     size_t mark = mp_build_enter(b, "static_resources");
+    mp_build_secrets(b);
     collect_clusters(b, m ? m->clusters : NULL, m ? m->n_clusters : 0);
     c->n_clusters = m ? (uint32_t)m->n_clusters : 0;
     c->n_listeners = m ? (uint32_t)m->n_listeners : 0;
@@ -223,6 +224,7 @@ void mp_build_bootstrap(struct mp_conf_build *b, const pb_bootstrap *m)
     struct mp_conf *c = b->conf;
     c->stats_flush_interval_ms = DEFAULT_FLUSH_MS;
     c->downstream_connections_max = DEFAULT_CONNECTIONS;
+    b->boot = m;
     mp_build_source(b, &m->base, &c->source);
     build_node(b, m->node);
     build_admin(b, m->admin);

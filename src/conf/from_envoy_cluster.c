@@ -366,6 +366,9 @@ void mp_build_cluster(struct mp_conf_build *b, const pb_cluster *m, struct mp_co
                              "use an address of this host", 0, &ret->source_addr);
         mp_build_leave(b, mark);
     }
+    b->hash = &ret->source.hash;
+    mp_build_tls_up(b, m->transport_socket, ret);
+    b->hash = NULL;
     if (m->load_assignment) {
         size_t mark = mp_build_enter(b, "load_assignment");
         build_endpoints(b, m->load_assignment, ret);

@@ -81,8 +81,30 @@ static void build_http1(struct mp_conf_build *b, const pb_http1_options *m,
     mp_build_leave(b, mark);
 }
 
+static void build_xfcc(struct mp_conf_build *b, const pb_manager *m, struct mp_conf_http *ret)
+{
+    const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager__SetCurrentClientCertDetails
+        *d = m->set_current_client_cert_details;
+    unsigned v = (unsigned)m->forward_client_cert_details;
+    if (v > MP_XFCC_ALWAYS_FORWARD) {
+        (void)mp_build_error(b, "forward_client_cert_details", NULL, "value %u is not supported",
+                             v);
+        return;
+    }
+    ret->xfcc = (enum mp_conf_xfcc)v;
+    if (!d) {
+        return;
+    }
+    mp_build_bool(d->subject, &ret->xfcc_subject);
+    ret->xfcc_cert = d->cert;
+    ret->xfcc_chain = d->chain;
+    ret->xfcc_dns = d->dns;
+    ret->xfcc_uri = d->uri;
+}
+
 static void build_enums(struct mp_conf_build *b, const pb_manager *m, struct mp_conf_http *ret)
 {
+    build_xfcc(b, m, ret);
     switch (m->codec_type) {
     case MANAGER(CODEC_TYPE__AUTO):
         ret->codec = MP_CODEC_AUTO;

@@ -16,6 +16,9 @@ struct mp_conf_load_opts {
     const char *(*getenv)(const char *name); /* for ${VAR} in march.yaml; NULL: none */
     const struct mp_conf_files *files;       /* for include: and ${file:}; NULL: none */
     const struct mp_conf_names *names;       /* told of the files that are named; NULL: nobody */
+    /* Other files that the configuration names (certificates); NULL: none. The text is malloc'ed.
+     */
+    mp_err (*read_file)(const char *path, size_t max, struct mp_str *ret, int *ret_errno);
 };
 
 /* text: the file's content. The form is recognised: an Envoy bootstrap has static_resources,

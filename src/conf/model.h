@@ -312,8 +312,18 @@ struct mp_conf_http2 {
     uint64_t ka_interval_ms, ka_idle_ms, ka_timeout_ms;
     uint32_t ka_jitter_percent;
 };
+/* x-forwarded-client-cert. */
+enum mp_conf_xfcc {
+    MP_XFCC_SANITIZE,
+    MP_XFCC_FORWARD_ONLY,
+    MP_XFCC_APPEND,
+    MP_XFCC_SET,
+    MP_XFCC_ALWAYS_FORWARD
+};
 struct mp_conf_http {
     struct mp_str stat_prefix;
+    enum mp_conf_xfcc xfcc;
+    bool xfcc_subject, xfcc_cert, xfcc_chain, xfcc_dns, xfcc_uri;
     enum mp_conf_codec codec;
     struct mp_conf_routes *routes;
     struct mp_conf_http_filter *filters; /* the last one is terminal */
@@ -364,6 +374,56 @@ struct mp_conf_http {
     bool allow_chunked_length; /* must be false: refused otherwise */
 };
 
+/* ---- TLS ---- */
+/* Content that was written in the file, or read from another one when the configuration was. */
+struct mp_conf_text {
+    struct mp_str bytes; /* n 0: none */
+    struct mp_str from;  /* path; empty: inline */
+};
+struct mp_conf_tls_cert {
+    struct mp_conf_text chain, key, password, ocsp;
+    struct mp_str path; /* of the message, for errors */
+    size_t line;
+};
+enum mp_conf_san_type { MP_SAN_ANY, MP_SAN_EMAIL, MP_SAN_DNS, MP_SAN_URI, MP_SAN_IP };
+struct mp_conf_san {
+    enum mp_conf_san_type type;
+    enum mp_conf_string_match kind;
+    struct mp_str value;
+    bool ignore_case;
+};
+enum mp_conf_ocsp { MP_OCSP_LENIENT, MP_OCSP_STRICT, MP_OCSP_MUST };
+struct mp_conf_tls {
+    bool server;
+    uint8_t version_min, version_max;          /* 12, 13; 0: default */
+    struct mp_str ciphers, curves, signatures; /* ':' between; empty: default */
+    struct mp_conf_tls_cert *certs;
+    uint32_t n_certs;
+    /* of the peer's certificate */
+    struct mp_conf_text ca, crl;
+    bool system_roots, crl_leaf_only, allow_expired, accept_untrusted;
+    uint32_t depth_max;    /* 0: OpenSSL's */
+    uint8_t (*hashes)[32]; /* SHA-256 of the certificate */
+    uint8_t (*keys)[32];   /* SHA-256 of the public key (SPKI) */
+    uint32_t n_hashes, n_keys;
+    struct mp_conf_san *sans;
+    uint32_t n_sans;
+    struct mp_str alpn; /* as on the wire: length, name, ... */
+    struct mp_str key_log;
+    /* server */
+    bool require_client_cert, ask_client_cert, require_sni, no_tickets;
+    struct mp_conf_text *ticket_keys; /* 80 bytes each; none: keys of the process, rotated */
+    uint32_t n_ticket_keys;
+    uint32_t session_timeout_s;
+    enum mp_conf_ocsp ocsp;
+    /* client */
+    struct mp_str sni;
+    uint32_t sessions_max; /* kept for resumption; default 1 */
+    struct mp_str path;    /* of the message, for errors */
+    size_t line;
+    uint64_t hash; /* of the message and of all content that was read */
+};
+
 /* ---- listeners ---- */
 /* A whole number given to setsockopt on the listening socket. */
 enum mp_conf_sock_state { MP_SOCK_BEFORE_BIND, MP_SOCK_BOUND, MP_SOCK_LISTENING };
@@ -378,6 +438,23 @@ struct mp_conf_accept_limits {
     uint32_t source_connections; /* open ones of one source */
     uint32_t rate, burst;        /* a second */
     uint32_t source_rate, source_burst;
+};
+enum mp_conf_transport { MP_TRANSPORT_ANY, MP_TRANSPORT_RAW, MP_TRANSPORT_TLS };
+/* What connections of a listener have in common; the first chain whose conditions hold best. */
+struct mp_conf_chain {
+    struct mp_str name;               /* of the chain; empty: none */
+    enum mp_conf_transport transport; /* that it is for */
+    struct mp_str *server_names;      /* lower case; "*.suffix" */
+    uint32_t n_server_names;          /* 0: every one */
+    struct mp_str *alpn;              /* one of which the client offers */
+    uint32_t n_alpn;                  /* 0: whatever it offers */
+    struct mp_conf_tls *tls;          /* NULL: none */
+    uint64_t connect_timeout_ms;      /* until the handshake is done; 0: none */
+    struct mp_conf_http *http;
+};
+struct mp_conf_range {
+    struct mp_str address;
+    uint8_t bits;
 };
 struct mp_conf_listener {
     struct mp_conf_part *part; /* where all of it is */
@@ -396,7 +473,16 @@ struct mp_conf_listener {
     uint32_t buffer_limit;    /* per connection; default 1 MiB as Envoy, 32 KiB in march.yaml */
     uint32_t connections_max; /* 0: no limit of its own */
     struct mp_conf_accept_limits accept;
-    struct mp_conf_http *http;
+    struct mp_conf_http *http; /* of the first chain */
+    struct mp_conf_chain *chains;
+    uint32_t n_chains;
+    bool inspect;                     /* the ClientHello is looked at before a chain is chosen */
+    bool proxy_protocol;              /* connections begin with a PROXY header */
+    bool proxy_optional;              /* or not */
+    struct mp_conf_range *proxy_from; /* only there it is believed, and expected */
+    uint32_t n_proxy_from;            /* 0: from everywhere */
+    uint64_t filters_timeout_ms;      /* for PROXY header and ClientHello; default 15000 */
+    uint32_t handshake_failures_max;  /* of one address in ten seconds; 0: no limit */
     size_t line;
 };
 
@@ -477,6 +563,8 @@ struct mp_conf_cluster {
     uint32_t buffer_limit;                        /* per connection */
     bool http2;                                   /* refused until HTTP/2 upstreams exist */
     uint32_t ka_idle_s, ka_interval_s, ka_probes; /* TCP keepalive; all 0: off */
+    struct mp_conf_tls *tls;                      /* NULL: none */
+    uint8_t proxy_protocol;                       /* version of the header sent first; 0: none */
     struct mp_conf_addr source_addr;              /* host empty: none */
     struct mp_conf_health_check *check;           /* NULL: none */
     struct mp_conf_outlier *outlier;              /* NULL: none */
@@ -575,7 +663,9 @@ struct mp_conf {
     struct mp_conf_overload overload;
     struct mp_conf_xdp *xdp; /* NULL: not configured */
     struct mp_conf_watchdog watchdog_main, watchdog_workers;
-    struct mp_str outlier_log;           /* path; empty: none */
+    struct mp_str outlier_log; /* path; empty: none */
+    struct mp_str *files;      /* others that were read; a change of one is a change of this */
+    uint32_t n_files;
     uint64_t stats_flush_interval_ms;    /* default 5000 */
     uint32_t downstream_connections_max; /* whole process; default 50000, lowered to what
                                             RLIMIT_NOFILE allows */

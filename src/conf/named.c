@@ -48,7 +48,8 @@ static void walk(const struct mp_yaml_node *n, bool in_log, uint32_t depth,
         struct mp_str key = n->pairs[i].key->text;
         look(n, key, n->pairs[i].value, in_log, names);
         /* At the top only: in Envoy's form the logs below have their own types. */
-        bool log = depth == 0 && mp_str_eq(key, MP_STR("access_log"));
+        bool log = (depth == 0 && mp_str_eq(key, MP_STR("access_log"))) ||
+                   mp_str_eq(key, MP_STR("key_log")) || mp_str_eq(key, MP_STR("keyLog"));
         walk(n->pairs[i].value, in_log || log, depth + 1, names);
     }
 }

@@ -20,6 +20,10 @@ MP_MUST_USE mp_err mp_core_build_endpoints(struct mp_engine *e, struct mp_cluste
 struct mp_endpoint;
 void mp_endpoint_fill(struct mp_engine *e, struct mp_cluster_shared *c,
                       const struct mp_conf_endpoint *conf, struct mp_endpoint *ret);
+/* old may be NULL; it is taken over when its content is the same. The context keeps conf, which
+ * must lie in a part that outlives it. */
+MP_MUST_USE mp_err mp_core_build_tls(struct mp_engine *e, const struct mp_conf_tls *conf,
+                                     struct mp_diag *diag, struct mp_tls_ctx **ret);
 /* The same message as before? */
 static inline bool mp_core_same_source(const struct mp_conf_source *a,
                                        const struct mp_conf_source *b)

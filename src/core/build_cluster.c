@@ -8,6 +8,7 @@
 #include "core/cluster.h"
 #include "core/names.h"
 #include "core/stats.h"
+#include "io/tls.h"
 
 static void cluster_destroy(struct mp_obj *o)
 {
@@ -16,6 +17,7 @@ static void cluster_destroy(struct mp_obj *o)
     mp_alog_fini(c->check_log);
     mp_alog_fini(c->outlier_log);
     mp_arena_fini(&c->arena);
+    mp_tls_ctx_unref(c->tls);
     mp_stat_scope_unref(c->stats);
     mp_conf_part_unref(c->part);
     mp_obj_fini(o);
@@ -129,6 +131,12 @@ mp_err mp_core_build_cluster(struct mp_engine *e, const struct mp_conf_cluster *
     if (conf->discovery == MP_CLUSTER_STATIC) {
         MP_TRY(mp_core_build_endpoints(e, shared, conf, diag, &set));
     }
+    struct mp_tls_ctx *tls = NULL;
+    mp_err err = conf->tls != NULL ? mp_core_build_tls(e, conf->tls, diag, &tls) : MP_OK;
+    if (mp_is_err(err)) {
+        mp_endpoint_set_unref(set);
+        return err;
+    }
     struct mp_cluster *c = calloc(1, sizeof(*c));
     MP_ASSERT(c != NULL);
     mp_obj_init(&c->obj, &cluster_ops, conf->name, conf->source.hash, e->n_workers + 1);
@@ -138,10 +146,11 @@ mp_err mp_core_build_cluster(struct mp_engine *e, const struct mp_conf_cluster *
     c->endpoints = set;
     c->shared = shared;
     mp_arena_init(&c->arena, NULL, 0, &mp_block_source_heap, 256, 1 << 20);
+    c->tls = tls;
     c->id = c->shared->id;
     c->stats = mp_stat_scope_get(e->stats, &mp_stats_cluster,
                                  conf->alt_stat_name.n > 0 ? conf->alt_stat_name : conf->name);
-    mp_err err = open_logs(e, c, diag);
+    err = open_logs(e, c, diag);
     if (mp_is_err(err)) {
         mp_obj_unref(&c->obj);
         return err;

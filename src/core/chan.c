@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Connected sockets: corked output, queue of what the kernel did not take. */
-#include "core/chan.h"
+#include "core/chan_int.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,6 +13,7 @@ mp_err mp_chan_open(struct mp_core_worker *cw, struct mp_chan *ch, int fd,
 {
     ch->io.fd = -1;
     mp_buf_init(&ch->q);
+    ch->more = NULL;
     ch->rx = ch->tx = 0;
     ch->reset = ch->failed = ch->readable = ch->hup = ch->fin = ch->end = false;
     return mp_io_open(cw->w.loop, &ch->io, fd, on_ready);
@@ -48,6 +49,9 @@ void mp_chan_close(struct mp_core_worker *cw, struct mp_chan *ch)
     if (cw->cork.owner == ch) {
         mp_cork_flush(cw);
     }
+    if (ch->more != NULL) {
+        mp_chan_drop_more(cw, ch);
+    }
     mp_io_close(cw->w.loop, &ch->io);
     mp_buf_fini(&ch->q, &cw->w.blocks);
     forget_failed(cw, ch);
@@ -56,6 +60,9 @@ void mp_chan_close(struct mp_core_worker *cw, struct mp_chan *ch)
 
 ssize_t mp_chan_recv(struct mp_core_worker *cw, struct mp_chan *ch, void *buf, size_t n)
 {
+    if (MP_UNLIKELY(mp_chan_tls(ch) != NULL)) {
+        return mp_chan_tls_recv(cw, ch, buf, n);
+    }
     ssize_t r = mp_sock_recv(cw->w.loop, ch->io.fd, buf, n);
     if (r == 0 && ch->reset) {
         r = -ECONNRESET;
@@ -76,11 +83,8 @@ static void queue(struct mp_core_worker *cw, struct mp_chan *ch, const char *p, 
 }
 
 /* Sends the pieces; what is not taken is queued in order. */
-static void send_or_queue(struct mp_core_worker *cw, struct mp_chan *ch, struct iovec *iov, int n)
+void mp_chan_send_raw(struct mp_core_worker *cw, struct mp_chan *ch, struct iovec *iov, int n)
 {
-    if (ch->failed) {
-        return;
-    }
     ssize_t w = 0;
     if (ch->q.n == 0) {
         w = n == 1 ? mp_sock_send(cw->w.loop, ch->io.fd, iov[0].iov_base, iov[0].iov_len)
@@ -102,6 +106,18 @@ static void send_or_queue(struct mp_core_worker *cw, struct mp_chan *ch, struct 
     }
 }
 
+static void send_or_queue(struct mp_core_worker *cw, struct mp_chan *ch, struct iovec *iov, int n)
+{
+    if (ch->failed) {
+        return;
+    }
+    if (MP_UNLIKELY(mp_chan_tls(ch) != NULL)) {
+        mp_chan_tls_send(cw, ch, iov, n);
+        return;
+    }
+    mp_chan_send_raw(cw, ch, iov, n);
+}
+
 void mp_cork_flush(struct mp_core_worker *cw)
 {
     struct mp_cork *k = &cw->cork;
@@ -120,7 +136,9 @@ void mp_cork_flush(struct mp_core_worker *cw)
 static bool take_cork(struct mp_core_worker *cw, struct mp_chan *ch, size_t room)
 {
     struct mp_cork *k = &cw->cork;
-    if (ch->q.n > 0 || room > MP_CORK_SIZE) {
+    /* The queue of a TLS channel holds records: plain text goes through the cork in any case. */
+    bool behind = ch->q.n > 0 && mp_chan_tls(ch) == NULL;
+    if (behind || room > MP_CORK_SIZE) {
         if (k->owner == ch) {
             mp_cork_flush(cw);
         }
@@ -131,7 +149,7 @@ static bool take_cork(struct mp_core_worker *cw, struct mp_chan *ch, size_t room
             return true;
         }
         mp_cork_flush(cw);
-        if (ch->q.n > 0) {
+        if (ch->q.n > 0 && mp_chan_tls(ch) == NULL) {
             return false;
         }
     } else if (k->owner != NULL) {
@@ -147,7 +165,8 @@ char *mp_chan_reserve(struct mp_core_worker *cw, struct mp_chan *ch, size_t n)
     if (MP_LIKELY(take_cork(cw, ch, n))) {
         return cw->cork.buf + cw->cork.n;
     }
-    char *p = mp_buf_reserve(&ch->q, &cw->w.blocks, n);
+    char *p = mp_chan_tls(ch) != NULL ? mp_chan_tls_reserve(cw, n)
+                                      : mp_buf_reserve(&ch->q, &cw->w.blocks, n);
     if (p == NULL) {
         mp_chan_fail(cw, ch);
     }
@@ -158,6 +177,12 @@ void mp_chan_commit(struct mp_core_worker *cw, struct mp_chan *ch, size_t n)
 {
     if (cw->cork.owner == ch) {
         cw->cork.n += (uint32_t)n;
+        return;
+    }
+    if (cw->big != NULL) {
+        struct iovec iov = {cw->big, n};
+        send_or_queue(cw, ch, &iov, 1);
+        mp_chan_tls_drop_big(cw);
         return;
     }
     /* A head larger than the cork went to the queue although nothing waited there: start sending

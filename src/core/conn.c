@@ -27,7 +27,6 @@ void mp_conn_accept(struct mp_listener_local *lst, int fd, const struct mp_addr 
     c->magic = MP_CONN_MAGIC;
     c->cw = cw;
     c->lst = lst;
-    c->stats = lst->http_stats;
     c->peer = *peer;
     c->source_counted = source_counted;
     c->idle = true;
@@ -52,16 +51,43 @@ void mp_conn_accept(struct mp_listener_local *lst, int fd, const struct mp_addr 
     }
     mp_stat_inc(lst->stats, MP_ST_LISTENER_CX_TOTAL);
     mp_stat_inc(lst->stats, MP_ST_LISTENER_CX_ACTIVE);
+    mp_conn_start(c);
+}
+
+void mp_conn_count_http(struct mp_conn *c)
+{
+    struct mp_listener_local *lst = c->lst;
+    c->stats = lst->http_stats;
+    c->http_counted = true;
     mp_stat_inc(c->stats, MP_ST_HTTP_CX_TOTAL);
     mp_stat_inc(c->stats, MP_ST_HTTP_CX_ACTIVE);
+    mp_conn_arm_first(c);
+}
+
+void mp_conn_arm_first(struct mp_conn *c)
+{
+    const struct mp_listener_local *lst = c->lst;
     uint64_t first = lst->http->conf->request_headers_timeout_ms;
     uint64_t idle = lst->http->conf->idle_timeout_ms;
     uint64_t longest = lst->http->conf->max_connection_duration_ms;
     uint64_t wait = first == 0 || (idle > 0 && idle < first) ? idle : first;
     wait = wait == 0 || (longest > 0 && longest < wait) ? longest : wait;
     if (wait > 0) {
-        mp_timer_in(cw->w.loop, &c->timer, wait);
+        mp_timer_in(c->cw->w.loop, &c->timer, wait);
     }
+}
+
+static void uncount_http(const struct mp_conn *c, bool tls)
+{
+    mp_stat_inc(c->stats, MP_ST_HTTP_CX_DESTROY);
+    mp_stat_dec(c->stats, MP_ST_HTTP_CX_ACTIVE);
+    if (tls) {
+        mp_stat_dec(c->stats, MP_ST_HTTP_CX_SSL_ACTIVE);
+    }
+    mp_stat_add(c->stats, MP_ST_HTTP_CX_RX_BYTES, c->ch.rx);
+    mp_stat_add(c->stats, MP_ST_HTTP_CX_TX_BYTES, c->ch.tx);
+    mp_stat_record(c->stats, MP_ST_HTTP_CX_LENGTH,
+                   (mp_loop_now_ns(c->cw->w.loop) - c->accepted_ns) / 1000);
 }
 
 void mp_conn_close(struct mp_conn *c)
@@ -75,17 +101,17 @@ void mp_conn_close(struct mp_conn *c)
     if (c->proto->closed != NULL) {
         c->proto->closed(c);
     }
+    bool was_tls = mp_chan_tls(&c->ch) != NULL;
+    const struct mp_chan_more *more = c->ch.more;
+    struct mp_addr source = more != NULL && more->proxied ? more->direct : c->peer;
     mp_chan_close(cw, &c->ch);
     mp_conn_drop_input(c);
     mp_wheel_remove(mp_loop_wheel(cw->w.loop), &c->timer);
     mp_stat_inc(lst->stats, MP_ST_LISTENER_CX_DESTROY);
     mp_stat_dec(lst->stats, MP_ST_LISTENER_CX_ACTIVE);
-    mp_stat_inc(c->stats, MP_ST_HTTP_CX_DESTROY);
-    mp_stat_dec(c->stats, MP_ST_HTTP_CX_ACTIVE);
-    mp_stat_add(c->stats, MP_ST_HTTP_CX_RX_BYTES, c->ch.rx);
-    mp_stat_add(c->stats, MP_ST_HTTP_CX_TX_BYTES, c->ch.tx);
-    mp_stat_record(c->stats, MP_ST_HTTP_CX_LENGTH,
-                   (mp_loop_now_ns(cw->w.loop) - c->accepted_ns) / 1000);
+    if (MP_LIKELY(c->http_counted)) {
+        uncount_http(c, was_tls);
+    }
     mp_list_remove(&c->link);
     mp_list_push_back(&cw->dead_conns, &c->link);
     mp_task_defer(cw->w.loop, &cw->reap_task);
@@ -96,7 +122,7 @@ void mp_conn_close(struct mp_conn *c)
         mp_engine_fill_reserve(cw->engine);
     }
     if (c->source_counted) {
-        mp_admit_gone(lst, &c->peer);
+        mp_admit_gone(lst, &source);
     }
     mp_listener_local_conn_gone(lst);
 }

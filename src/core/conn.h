@@ -39,15 +39,19 @@ struct mp_conn {
     bool closing;    /* no further request is read; closed once the output is out */
     bool lingering;  /* output is out and shut down: reading until the peer closes, then close */
     bool in_process; /* guard: input is being processed further up the stack */
-    bool dead;
-    bool idle;           /* no request under way, not even a part of a head */
-    bool head_wait;      /* the timer is the deadline of a head under way */
-    bool keep_alive;     /* HTTP/1: of the current request */
-    bool asked_to_keep;  /* HTTP/1: the client did not say that the current request is its last */
-    uint8_t minor;       /* HTTP/1: of the current request */
-    uint8_t body;        /* HTTP/1: enum mp_body_kind of the current request */
-    bool source_counted; /* its source has one connection more */
-    uint16_t in_kib;     /* size of in */
+    bool dead : 1;
+    bool source_counted : 1; /* its source has one connection more */
+    bool http_counted : 1;   /* by a manager: stats is set */
+    bool tls_wait : 1;       /* start stage: the handshake is under way */
+    bool proxy_wait : 1;     /* start stage: a PROXY header must come */
+    bool chain_known : 1;    /* start stage: lst is that of the chain */
+    bool idle;               /* no request under way, not even a part of a head */
+    bool head_wait;          /* the timer is the deadline of a head under way */
+    bool keep_alive;         /* HTTP/1: of the current request */
+    bool asked_to_keep; /* HTTP/1: the client did not say that the current request is its last */
+    uint8_t minor;      /* HTTP/1: of the current request */
+    uint8_t body;       /* HTTP/1: enum mp_body_kind of the current request */
+    uint16_t in_kib;    /* size of in */
     const struct mp_conn_proto *proto;
     struct mp_core_worker *cw;
     struct mp_listener_local *lst;
@@ -89,7 +93,13 @@ void mp_conn_close(struct mp_conn *c);
 bool mp_conn_keep_input(struct mp_conn *c, const char *p, size_t n);
 void mp_conn_drop_input(struct mp_conn *c);
 
+/* Counts the connection in its manager's stats. */
+void mp_conn_count_http(struct mp_conn *c);
+
 /* ---- the start stage (conn_start.c) ---- */
+void mp_conn_start(struct mp_conn *c);
+/* The time for the first request head begins. */
+void mp_conn_arm_first(struct mp_conn *c);
 void mp_conn_start_on_ready(struct mp_io *io, unsigned events);
 void mp_conn_start_on_timer(struct mp_timer *t);
 

@@ -28,6 +28,7 @@
 #include "io/open.h"
 #include "io/passed.h"
 #include "io/sock.h"
+#include "io/tls.h"
 
 #define PORT_LEFT_MS   60000
 #define LAST_ERROR_MAX (64 * 1024) /* of text kept of a refused configuration */
@@ -100,6 +101,7 @@ mp_err mp_engine_new(const struct mp_engine_opts *opts, struct mp_engine **ret)
     e->h1_up_scope = mp_stat_scope_get(e->stats, &mp_stats_http1, MP_STR("upstream"));
     e->h2_down_scope = mp_stat_scope_get(e->stats, &mp_stats_http2, MP_STR(""));
     e->filter_stats = mp_filter_stats_new(e->stats);
+    e->tickets = mp_tls_tickets_new();
     e->cluster_names = mp_names_new();
     const struct mp_alog_set_opts alog_opts = {
         .n_workers = e->n_workers + 1, .stats = e->stats, .threaded = opts->threaded_log};
@@ -210,6 +212,7 @@ struct mp_engine *mp_engine_free(struct mp_engine *e)
         mp_core_worker_free(e->workers[i]);
     }
     mp_health_free(e->health);
+    mp_tls_tickets_free(e->tickets);
     mp_alog_set_free(e->alogs);
     mp_stat_scope_unref(e->server_scope);
     mp_stat_scope_unref(e->h1_down_scope);
@@ -630,6 +633,24 @@ static void remember_socks(struct mp_publication *p)
     }
 }
 
+static uint32_t collect(const struct mp_listener_conf *l, const struct mp_conf_filter_type *type,
+                        const void **confs, uint32_t n)
+{
+    for (uint32_t j = 0; j < l->n_chains; j++) {
+        const struct mp_http *http = l->chains[j].http;
+        bool seen = false;
+        for (uint32_t i = 0; i < j; i++) {
+            seen |= l->chains[i].http == http;
+        }
+        for (uint16_t k = 0; k < http->n_filters && !seen; k++) {
+            if (http->filters[k].type == type) {
+                confs[n++] = http->filters[k].parsed;
+            }
+        }
+    }
+    return n;
+}
+
 /* Tells every type of filter which of its configurations are in use now. */
 static void tell_filters(struct mp_engine *e)
 {
@@ -638,7 +659,9 @@ static void tell_filters(struct mp_engine *e)
     const struct mp_snapshot *s = e->snap;
     uint32_t n_max = 1;
     for (uint32_t i = 0; i < s->n_listeners; i++) {
-        n_max += s->listeners[i]->http->n_filters;
+        for (uint32_t j = 0; j < s->listeners[i]->n_chains; j++) {
+            n_max += s->listeners[i]->chains[j].http->n_filters;
+        }
     }
     const void **confs = calloc(n_max, sizeof(*confs));
     MP_ASSERT(confs != NULL);
@@ -649,12 +672,7 @@ static void tell_filters(struct mp_engine *e)
             continue;
         }
         for (uint32_t i = 0; i < s->n_listeners; i++) {
-            const struct mp_http *http = s->listeners[i]->http;
-            for (uint16_t k = 0; k < http->n_filters; k++) {
-                if (http->filters[k].type == *t) {
-                    confs[n++] = http->filters[k].parsed;
-                }
-            }
+            n = collect(s->listeners[i], *t, confs, n);
         }
         type->on_published((struct mp_filter_host *)(void *)e->main, confs, n);
     }

@@ -78,6 +78,7 @@ struct mp_engine {
     struct mp_stat_scope *server_scope, *h1_down_scope, *h1_up_scope, *h2_down_scope;
     struct mp_filter_stats *filter_stats;
     uint64_t proxies; /* atomic: count + 1 as the control plane reports it; 0: unknown */
+    struct mp_tls_tickets *tickets; /* of every server context without keys of its own */
     struct mp_alog_set *alogs;
     struct mp_dns *dns;
     struct mp_names *cluster_names;

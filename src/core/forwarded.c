@@ -11,6 +11,7 @@
 #include "core/retry.h"
 #include "core/snapshot.h"
 #include "core/stream.h"
+#include "core/xfcc.h"
 
 /* The n-th address from the right of x-forwarded-for (1: the last); false when there are fewer or
  * it is no address. */
@@ -186,6 +187,10 @@ mp_err mp_forwarded_request(struct mp_stream *s)
                                : NULL;
     if (proto == NULL || !keep_proto) {
         MP_TRY(mp_hdrs_put_id(h, MP_HDR_X_FORWARDED_PROTO, s->req.scheme));
+    }
+    if (MP_UNLIKELY(hc->xfcc >= MP_XFCC_APPEND ||
+                    mp_hdrs_maybe(h, MP_HDR_X_FORWARDED_CLIENT_CERT))) {
+        MP_TRY(mp_xfcc_request(s));
     }
     if (hc->via.n > 0) {
         MP_TRY(mp_hdrs_add_id(h, MP_HDR_VIA, hc->via));

@@ -76,7 +76,7 @@ static void finish_close(struct mp_conn *c)
     }
     c->lingering = true;
     mp_conn_drop_input(c);
-    mp_sock_shutdown_write(c->cw->w.loop, c->ch.io.fd);
+    mp_chan_shutdown_write(c->cw, &c->ch);
     set_timer(c, mp_cw_now_ms(c->cw) + conf_of(c)->delayed_close_timeout_ms);
     if (c->ch.readable && !c->in_process) {
         read_input(c);
@@ -172,7 +172,7 @@ static bool fill_request(struct mp_stream *s, const struct mp_h1_request *r,
     if (s->req.authority.n == 0) {
         s->req.authority = s->http->conf->default_host_http10;
     }
-    s->req.scheme = MP_STR("http");
+    s->req.scheme = mp_chan_tls(&s->conn->ch) != NULL ? MP_STR("https") : MP_STR("http");
     s->req.has_content_length = r->has_content_length;
     s->req.content_length = r->content_length;
     s->protocol_minor = r->minor;
@@ -870,7 +870,7 @@ static void stream_closed(struct mp_stream *s, bool reset)
     if (reset || c->ch.failed) {
         if (s->resp_started && !c->ch.failed) {
             /* Cut inside a response: the client must not take it for whole. */
-            mp_sock_set_reset_on_close(c->cw->w.loop, c->ch.io.fd);
+            mp_chan_cut(c->cw, &c->ch);
         }
         mp_conn_close(c);
         return;

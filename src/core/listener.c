@@ -118,18 +118,25 @@ static void on_accept(struct mp_io *io, unsigned events)
     accept_some(sock, accept_budget(sock, mp_loop_stats(sock->lst->cw->w.loop)->turns));
 }
 
-struct mp_listener_local *mp_listener_local_new(struct mp_core_worker *cw,
-                                                struct mp_listener_conf *conf, const int *fds,
-                                                uint32_t n_fds)
+static struct mp_listener_local *local_new(struct mp_core_worker *cw, struct mp_str name)
 {
     struct mp_listener_local *l = calloc(1, sizeof(*l));
     MP_ASSERT(l != NULL);
     l->cw = cw;
-    l->name = mp_str_c(mp_str_dup_c(conf->obj.name));
+    l->name = mp_str_c(mp_str_dup_c(name));
+    mp_list_init(&l->link);
     mp_list_init(&l->conns);
     mp_list_init(&l->old_scopes);
     mp_timer_init(&l->resume_timer, on_resume);
     mp_timer_init(&l->cut_timer, on_cut);
+    return l;
+}
+
+struct mp_listener_local *mp_listener_local_new(struct mp_core_worker *cw,
+                                                struct mp_listener_conf *conf, const int *fds,
+                                                uint32_t n_fds)
+{
+    struct mp_listener_local *l = local_new(cw, conf->obj.name);
     mp_list_push_back(&cw->listeners, &l->link);
     mp_listener_local_update(l, conf);
     for (uint32_t i = 0; i < n_fds; i++) {
@@ -147,34 +154,93 @@ struct mp_listener_local *mp_listener_local_new(struct mp_core_worker *cw,
     return l;
 }
 
-void mp_listener_local_update(struct mp_listener_local *l, struct mp_listener_conf *conf)
+/* One local takes its chain of the configuration. */
+static void take_chain(struct mp_listener_local *l, struct mp_listener_conf *conf, uint32_t i)
 {
-    if (l->conf == conf) {
-        return;
-    }
     uint32_t w = l->cw->w.id;
     struct mp_listener_conf *old = l->conf;
     struct mp_http *old_http = l->http;
+    const struct mp_chain_conf *chain = &conf->chains[i];
     mp_obj_enter(&conf->obj, w);
-    mp_obj_enter(&conf->http->obj, w);
+    mp_obj_enter(&chain->http->obj, w);
     l->conf = conf;
-    l->http = conf->http;
-    if (l->http_scope != conf->http->stats) {
+    l->chain = chain;
+    l->http = chain->http;
+    if (l->http_scope != l->http->stats) {
         if (l->http_scope != NULL) {
             struct old_scope *o = calloc(1, sizeof(*o));
             MP_ASSERT(o != NULL);
             o->scope = l->http_scope;
             mp_list_push_back(&l->old_scopes, &o->link);
         }
-        mp_stat_scope_ref(conf->http->stats);
-        l->http_scope = conf->http->stats;
-        l->http_stats = mp_stat_block(conf->http->stats, l->cw->w.writer);
+        mp_stat_scope_ref(l->http->stats);
+        l->http_scope = l->http->stats;
+        l->http_stats = mp_stat_block(l->http->stats, l->cw->w.writer);
     }
     l->stats = mp_stat_block(conf->stats, l->cw->w.writer);
     if (old != NULL) {
         mp_obj_leave(&old_http->obj, w);
         mp_obj_leave(&old->obj, w);
     }
+}
+
+/* Is it the local of this chain? By name; chains without one by their place. */
+static bool same_chain(const struct mp_conf_chain *a, const struct mp_conf_chain *b,
+                       bool same_place)
+{
+    struct mp_str x = a != NULL ? a->name : MP_STR(""), y = b != NULL ? b->name : MP_STR("");
+    return x.n == 0 && y.n == 0 ? same_place : mp_str_eq(x, y);
+}
+
+/* The first chain keeps the local with the sockets; another local is found for each of the others,
+ * or made. */
+static void update_chains(struct mp_listener_local *l, struct mp_listener_conf *conf)
+{
+    struct mp_listener_local **old = l->chains;
+    uint32_t n_old = l->n_chains;
+    l->chains = calloc(conf->n_chains, sizeof(struct mp_listener_local *));
+    MP_ASSERT(l->chains != NULL);
+    l->n_chains = conf->n_chains;
+    l->chains[0] = l;
+    for (uint32_t i = 1; i < conf->n_chains; i++) {
+        for (uint32_t k = 1; k < n_old && l->chains[i] == NULL; k++) {
+            if (old[k] != NULL && same_chain(old[k]->chain->conf, conf->chains[i].conf, i == k)) {
+                l->chains[i] = old[k];
+                old[k] = NULL;
+            }
+        }
+        if (l->chains[i] == NULL) {
+            l->chains[i] = local_new(l->cw, l->name);
+            l->chains[i]->n_chains = 1;
+        }
+        take_chain(l->chains[i], conf, i);
+    }
+    for (uint32_t k = 1; k < n_old; k++) {
+        if (old[k] != NULL) {
+            mp_listener_local_remove(old[k]);
+        }
+    }
+    free(old);
+}
+
+void mp_listener_local_update(struct mp_listener_local *l, struct mp_listener_conf *conf)
+{
+    if (l->conf == conf) {
+        return;
+    }
+    /* The chains before the first: old conditions are read while old configurations are there. */
+    update_chains(l, conf);
+    take_chain(l, conf, 0);
+}
+
+void mp_listener_local_move(struct mp_conn *c, struct mp_listener_local *to)
+{
+    struct mp_listener_local *from = c->lst;
+    from->n_conns--;
+    to->n_conns++;
+    mp_list_remove(&c->link);
+    mp_list_push_back(&to->conns, &c->link);
+    c->lst = to;
 }
 
 static void drain_conns(struct mp_listener_local *l)
@@ -195,6 +261,9 @@ void mp_listener_local_drain(struct mp_listener_local *l)
         }
     }
     drain_conns(l);
+    for (uint32_t i = 1; i < l->n_chains; i++) {
+        drain_conns(l->chains[i]);
+    }
 }
 
 static void free_if_unused(struct mp_listener_local *l)
@@ -210,6 +279,10 @@ void mp_listener_local_remove(struct mp_listener_local *l)
     mp_list_push_back(&l->cw->old_listeners, &l->link);
     l->removed = true; /* responses say so while the connections drain */
     mp_listener_local_drain(l);
+    for (uint32_t i = 1; i < l->n_chains; i++) {
+        mp_listener_local_remove(l->chains[i]);
+    }
+    l->n_chains = 1;
     mp_timer_in(l->cw->w.loop, &l->cut_timer, l->http->conf->drain_timeout_ms);
     free_if_unused(l);
 }
@@ -240,6 +313,7 @@ static void free_now(struct mp_task *t)
         free(o);
     }
     mp_list_remove(&l->link);
+    free(l->chains);
     free((char *)(uintptr_t)l->name.p);
     free(l);
 }
@@ -250,6 +324,9 @@ void mp_listener_local_free(struct mp_listener_local *l)
         return;
     }
     l->freeing = true;
+    for (uint32_t i = 1; i < l->n_chains; i++) {
+        mp_listener_local_free(l->chains[i]);
+    }
     mp_task_init(&l->free_task, free_now);
     mp_task_defer(l->cw->w.loop, &l->free_task);
 }
@@ -259,5 +336,8 @@ void mp_listener_local_close_all(struct mp_listener_local *l, const char *detail
     MP_LIST_FOREACH_SAFE (it, &l->conns) {
         struct mp_conn *c = MP_CONTAINER_OF(it, struct mp_conn, link);
         c->proto->cut(c, details);
+    }
+    for (uint32_t i = 1; i < l->n_chains; i++) {
+        mp_listener_local_close_all(l->chains[i], details);
     }
 }

@@ -24,8 +24,9 @@ struct mp_accept_sock {
 struct mp_listener_local {
     struct mp_list link; /* cw->listeners */
     struct mp_core_worker *cw;
-    struct mp_listener_conf *conf; /* entered */
-    struct mp_http *http;          /* entered; current */
+    struct mp_listener_conf *conf;     /* entered */
+    struct mp_http *http;              /* entered; current */
+    const struct mp_chain_conf *chain; /* in conf */
     struct mp_stat_scope *http_scope;
     struct mp_list old_scopes; /* of former stat prefixes, while connections count in them */
     const struct mp_stat_block *stats, *http_stats;
@@ -33,8 +34,12 @@ struct mp_listener_local {
     uint32_t n_socks;
     struct mp_list conns;
     uint32_t n_conns;
-    bool removed;   /* freed with its last connection */
-    uint8_t paused; /* bits of enum mp_pause: accepting is paused */
+    /* A listener with several filter chains has a local for each; those but the first have no
+     * sockets, and are not in a list of the worker until they are removed. */
+    struct mp_listener_local **chains; /* of the first: itself and the others */
+    uint32_t n_chains;                 /* 1 for the others */
+    bool removed;                      /* freed with its last connection */
+    uint8_t paused;                    /* bits of enum mp_pause: accepting is paused */
     bool freeing;
     uint64_t generation; /* of the last snapshot that had it */
     struct mp_timer resume_timer;
@@ -54,6 +59,9 @@ void mp_listener_local_remove(struct mp_listener_local *l);
 /* The overload manager stops accepting, or lets it go on. */
 void mp_listener_local_stop(struct mp_listener_local *l, bool stop);
 void mp_listener_local_conn_gone(struct mp_listener_local *l);
+struct mp_conn;
+/* The connection belongs to another filter chain of the same listener. */
+void mp_listener_local_move(struct mp_conn *c, struct mp_listener_local *to);
 /* Stops accepting and lets connections end after their current response; the listener stays. */
 void mp_listener_local_drain(struct mp_listener_local *l);
 /* Cuts every connection; details: what the access log says of their streams. */

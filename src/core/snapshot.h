@@ -9,6 +9,7 @@
 #include "conf/object.h"
 #include "core/filter.h"
 #include "core/route.h"
+#include "io/addr.h"
 
 struct mp_alog;
 struct mp_engine;
@@ -41,6 +42,7 @@ struct mp_cluster {
     struct mp_alog *check_log, *outlier_log; /* of changes of health; NULL: none */
     struct mp_arena arena;                   /* of the logs */
     bool published;                          /* main thread: has been in a running snapshot */
+    struct mp_tls_ctx *tls;                  /* a reference; NULL: none */
     struct mp_endpoint_set *endpoints; /* of a STATIC cluster; NULL: the resolver brings them */
 };
 
@@ -52,11 +54,22 @@ struct mp_listener_shared {
     struct mp_sources *sources; /* NULL: never limited by source */
 };
 
+struct mp_tls_ctx;
+/* A filter chain: what one kind of a listener's connections gets. */
+struct mp_chain_conf {
+    const struct mp_conf_chain *conf; /* NULL: the one chain of a listener without conditions */
+    struct mp_http *http;             /* a reference */
+    struct mp_tls_ctx *tls;           /* a reference; NULL: none */
+};
 struct mp_listener_conf {
     struct mp_obj obj; /* first */
     const struct mp_conf_listener *conf;
     struct mp_conf_part *part; /* a reference: conf is in it */
-    struct mp_http *http;      /* a reference */
+    struct mp_http *http;      /* of the first chain */
+    struct mp_chain_conf *chains;
+    uint32_t n_chains; /* >= 1 */
+    bool plain;        /* one chain without TLS, and nothing comes before it */
+    struct mp_cidr *proxy_from;
     struct mp_stat_scope *stats;
     struct mp_listener_shared *shared;
 };

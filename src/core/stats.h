@@ -29,6 +29,12 @@ enum mp_stat_cluster {
 #include "core/stats_cluster.def"
     MP_ST_CLUSTER_COUNT
 };
+#define MP_TLS(token, name, help) MP_ST_TLS_##token,
+enum mp_stat_tls { /* relative: from MP_ST_LISTENER_TLS_HANDSHAKE and its like on */
+#include "core/stats_tls.def"
+                   MP_ST_TLS_COUNT
+};
+#undef MP_TLS
 #undef MP_COUNTER
 #undef MP_GAUGE
 #undef MP_HISTOGRAM
@@ -46,5 +52,9 @@ static inline uint32_t mp_stats_http1_index(enum mp_h1_status reason)
 {
     return (uint32_t)reason - MP_H1_MORE - 1;
 }
+struct mp_tls;
+/* A handshake's end; first: index of the scope's ssl.handshake. */
+void mp_stats_tls_done(const struct mp_stat_block *b, uint32_t first, const struct mp_tls *t);
+void mp_stats_tls_failed(const struct mp_stat_block *b, uint32_t first, const struct mp_tls *t);
 /* Once, before the first scope is made. */
 void mp_stats_init(void);

@@ -130,11 +130,19 @@ static bool put_flags(struct subst_out *o, uint32_t flags)
     return put_text(o, mp_str(text, mp_response_flags_format(flags, text, sizeof(text))));
 }
 
+static bool proxied(const struct mp_conn *c)
+{
+    return c->ch.more != NULL && c->ch.more->proxied;
+}
+
 /* The local end is asked for when a log wants it: idle connections need not carry it. */
 static bool put_local(struct subst_out *o, const struct mp_conn *c, uint8_t kind)
 {
     struct mp_addr local;
-    if (!mp_chan_is_open(&c->ch) || mp_sock_local_addr(c->cw->w.loop, c->ch.io.fd, &local) < 0) {
+    if (proxied(c)) {
+        local = c->ch.more->local;
+    } else if (!mp_chan_is_open(&c->ch) ||
+               mp_sock_local_addr(c->cw->w.loop, c->ch.io.fd, &local) < 0) {
         return false;
     }
     if (kind != SUBST_LOCAL_PORT) {
@@ -155,14 +163,17 @@ static bool put_connection(struct subst_out *o, const struct mp_conn *c, uint8_t
     switch (kind) {
     case SUBST_DIRECT_ADDRESS:
     case SUBST_DIRECT_IP:
-        return put_addr(o, &c->peer, kind == SUBST_DIRECT_ADDRESS);
+        return put_addr(o, proxied(c) ? &c->ch.more->direct : &c->peer,
+                        kind == SUBST_DIRECT_ADDRESS);
     case SUBST_LOCAL_ADDRESS:
     case SUBST_LOCAL_IP:
     case SUBST_LOCAL_PORT:
         return put_local(o, c, kind);
-    default:
+    case SUBST_CONNECTION_ID:
         put_u64(o, c->id);
         return true;
+    default:
+        return mp_subst_put_tls(o, c, kind);
     }
 }
 

@@ -68,3 +68,6 @@ static inline void mp_subst_put(struct subst_out *o, struct mp_str s)
     }
 }
 void mp_subst_time_eval(const struct subst_op *op, uint64_t wall_ns, struct subst_out *o);
+struct mp_conn;
+/* Of the connection's TLS; false: there is none, or nothing to say. */
+bool mp_subst_put_tls(struct subst_out *o, const struct mp_conn *c, uint8_t kind);

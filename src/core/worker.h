@@ -6,6 +6,7 @@
 #include "base/slab.h"
 #include "base/stat.h"
 #include "codec/hdr.h"
+#include "io/tls.h"
 #include "io/worker.h"
 
 struct mp_engine;
@@ -33,7 +34,13 @@ struct mp_core_worker {
 
     struct mp_cork cork;
     struct mp_hdr *fields; /* parser scratch: MP_FIELDS_SCRATCH entries */
-    struct mp_slab conns, upconns, hosts, h2_servers, h2_streams;
+    struct mp_slab conns, upconns, hosts, h2_servers, h2_streams, mores;
+    struct mp_hs_entry *hs_failures; /* core/hs_budget.h; NULL: none so far */
+    struct mp_tls_worker tls;
+    struct mp_chan *tls_in;  /* whose bytes are in tls.in; NULL: nobody's */
+    struct mp_chan *tls_out; /* whose records are being made */
+    char *big;               /* a head larger than the cork, before it is encrypted */
+    size_t big_size;
     uint64_t next_id;                   /* of connections and streams */
     struct mp_list listeners;           /* mp_listener_local.link */
     struct mp_list old_listeners;       /* removed ones with connections left */

@@ -68,6 +68,7 @@ mp_err mp_config_load_named(const struct mp_options *o, const struct mp_conf_nam
     }
     const struct mp_conf_load_opts lo = {.registry = &mp_filters_registry,
                                          .allow_unsupported = o->allow_unsupported,
+                                         .read_file = mp_read_file,
                                          .getenv = (const char *(*)(const char *))getenv,
                                          .files = &files,
                                          .names = names};
