@@ -29,7 +29,7 @@ static void look(const struct mp_yaml_node *map, struct mp_str key,
         names->named(names->arg, value->text, MP_NAMED_READ);
     } else if (is_path(value) &&
                ((mp_str_eq(key, MP_STR("path")) && (in_log || is_file_log(map))) ||
-                mp_str_eq(key, MP_STR("access_log_path")) ||
+                mp_str_ends(key, MP_STR("_log_path")) || mp_str_ends(key, MP_STR("LogPath")) ||
                 mp_str_eq(key, MP_STR("access_log")))) {
         names->named(names->arg, value->text, MP_NAMED_APPEND);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* The files that a configuration names, found by the keys that hold paths. The privileged broker
- * opens these and no others. A new field that holds a path ends in "_file", is called "filename",
- * or is added to the table in named.c. */
+ * opens these and no others. A new field that holds a path ends in "_file" or "_log_path", is
+ * called "filename", or is added to the table in named.c. */
 #pragma once
 #include "base/str.h"
 

@@ -41,7 +41,17 @@ int mp_open_append(const char *path)
 
 int mp_open_fifo(const char *path)
 {
-    return open_retry(path, O_WRONLY | O_NONBLOCK, 0);
+    int r = open_retry(path, O_WRONLY | O_NONBLOCK, 0);
+    if (!is_refused(r)) {
+        return r;
+    }
+    int fd = mp_broker_open(path, true);
+    if (fd >= 0 && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0) {
+        r = -errno;
+        close(fd);
+        return r;
+    }
+    return fd;
 }
 
 static int connect_datagrams(const struct sockaddr *to, socklen_t n)

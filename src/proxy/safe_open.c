@@ -91,7 +91,8 @@ static int open_last(struct walk *w, const char *name, bool append, uid_t uid, g
         return -errno;
     }
     /* A second name of a file might lie elsewhere. */
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (append && st.st_nlink > 1)) {
+    if (fstat(fd, &st) < 0 || !(S_ISREG(st.st_mode) || (append && S_ISFIFO(st.st_mode))) ||
+        (append && st.st_nlink > 1)) {
         close(fd);
         return -ENXIO;
     }

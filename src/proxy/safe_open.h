@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* A descriptor, or a negative errno (EPERM: the path is not root's alone; ENXIO: no regular file).
- * append: created with mode 0640 when it is not there, and then given to uid and gid. */
+/* A descriptor, or a negative errno (EPERM: the path is not root's alone; ENXIO: no regular file,
+ * and no FIFO that is read and may be appended to). append: created with mode 0640 when it is not
+ * there, and then given to uid and gid. */
 int mp_safe_open(const char *path, bool append, uid_t uid, gid_t gid);

@@ -136,6 +136,21 @@ def test_a_new_log_after_a_reload(make, tmp_path):
     wire.until(lambda: "/three" in (tmp_path / "second.log").read_text())
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o666])
+def test_a_fifo_as_log(make, tmp_path, mode):
+    os.mkfifo(tmp_path / "access.log")
+    os.chmod(tmp_path / "access.log", mode)
+    with open(os.open(tmp_path / "access.log", os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as reader:
+        p = start(make, tmp_path)
+        p.get("/fifo")
+        got = []
+
+        def arrived():
+            got.append(reader.read(65536) or b"")
+            return b"/fifo" in b"".join(got)
+        wire.until(arrived)
+
+
 def test_a_log_that_others_could_bend(make, tmp_path):
     """In a folder of the proxy's user the broker acts with that user's rights only."""
     theirs = tmp_path / "theirs"
