@@ -45,9 +45,10 @@ struct mp_breaker_use {
 struct mp_cluster_shared {
     struct mp_str name;
     uint32_t id;
-    struct mp_map hosts;     /* by address: struct mp_host_shared; under the engine's shared_lock */
-    bool has_hosts;          /* main thread: hosts have been published */
-    uint64_t health_version; /* atomic: changes with the health of any host; main writes */
+    struct mp_map hosts; /* by address: struct mp_host_shared; under the engine's shared_lock */
+    struct mp_monitor *monitor; /* main thread: its checks and judge; NULL: none */
+    bool has_hosts;             /* main thread: hosts have been published */
+    uint64_t health_version;    /* atomic: changes with the health of any host; main writes */
     struct mp_breaker_use use[MP_PRIORITIES] __attribute__((aligned(MP_CACHE_LINE)));
 };
 #define MP_LEASE 16

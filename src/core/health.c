@@ -39,6 +39,7 @@ static void monitor_close(struct mp_monitor *m)
     mp_lb_fini(&m->pool.lb);
     free(m->pool.hosts);
     mp_list_remove(&m->link);
+    m->cluster->shared->monitor = NULL;
     mp_endpoint_set_unref(m->set);
     mp_obj_unref(&m->cluster->obj);
     /* Its hosts end in tasks of this turn and look at it. */
@@ -79,22 +80,12 @@ static struct mp_monitor *monitor_new(struct mp_health *h, struct mp_cluster *c,
     mp_obj_ref(&c->obj);
     mp_endpoint_set_ref(set);
     mp_list_push_back(&h->monitors, &m->link);
+    c->shared->monitor = m;
     open_checks(m);
     if (c->conf->outlier != NULL) {
         mp_outlier_open(m);
     }
     return m;
-}
-
-static struct mp_monitor *find_monitor(struct mp_health *h, uint32_t id)
-{
-    MP_LIST_FOREACH (it, &h->monitors) {
-        struct mp_monitor *m = MP_CONTAINER_OF(it, struct mp_monitor, link);
-        if (m->cluster->id == id) {
-            return m;
-        }
-    }
-    return NULL;
 }
 
 /* ---- hosts ---- */
@@ -151,7 +142,7 @@ void mp_monitor_count(struct mp_monitor *m)
 
 void mp_health_hosts(struct mp_engine *e, struct mp_cluster *c, struct mp_endpoint_set *set)
 {
-    struct mp_monitor *old = find_monitor(e->health, c->id);
+    struct mp_monitor *old = c->shared->monitor;
     if (old != NULL && old->cluster == c && old->set == set) {
         old->keep = true;
         return;
@@ -178,7 +169,7 @@ void mp_health_publish(struct mp_health *h, const struct mp_snapshot *snap)
     }
     for (uint32_t i = 0; i < snap->n_clusters; i++) {
         struct mp_cluster *c = snap->clusters[i];
-        struct mp_monitor *m = find_monitor(h, c->id);
+        struct mp_monitor *m = c->shared->monitor;
         if (m != NULL && m->cluster == c) {
             m->keep = true;
         } else if (c->endpoints != NULL && !c->published) {

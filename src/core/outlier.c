@@ -8,8 +8,7 @@
 
 struct found_msg {
     struct mp_msg msg;
-    struct mp_engine *engine;
-    uint32_t cluster_id;
+    struct mp_cluster_shared *cluster;
     struct mp_host_shared *host; /* a reference */
     enum mp_outlier_kind kind;
 };
@@ -18,7 +17,7 @@ static void deliver_found(struct mp_msg *m, void *receiver)
 {
     struct found_msg *f = MP_CONTAINER_OF(m, struct found_msg, msg);
     (void)receiver;
-    mp_outlier_found(f->engine, f->cluster_id, f->host, f->kind);
+    mp_outlier_found(f->cluster, f->host, f->kind);
     mp_host_shared_unref(f->host);
     free(f);
 }
@@ -29,12 +28,11 @@ static void tell(struct mp_upreq *u, enum mp_outlier_kind kind)
     struct found_msg *f = calloc(1, sizeof(*f));
     MP_ASSERT(f != NULL);
     f->msg.deliver = deliver_found;
-    f->engine = u->cw->engine;
-    f->cluster_id = u->cluster->shared->id;
+    f->cluster = u->cluster->shared;
     f->host = u->host->shared;
     f->kind = kind;
     mp_host_shared_ref(f->host);
-    mp_mailbox_post(&f->engine->main->w.mailbox, &f->msg);
+    mp_mailbox_post(&u->cw->engine->main->w.mailbox, &f->msg);
 }
 
 static void fail_row(struct mp_upreq *u, uint32_t *row, uint32_t limit, enum mp_outlier_kind kind)

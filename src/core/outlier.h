@@ -43,5 +43,5 @@ static inline void mp_outlier_local(struct mp_upreq *u, bool timeout)
 
 /* Main thread: a worker's finding. */
 struct mp_host_shared;
-void mp_outlier_found(struct mp_engine *e, uint32_t cluster_id, struct mp_host_shared *h,
+void mp_outlier_found(struct mp_cluster_shared *c, struct mp_host_shared *h,
                       enum mp_outlier_kind kind);

@@ -126,20 +126,15 @@ static void found(struct mp_monitor *m, struct mp_host_shared *h, enum mp_outlie
     }
 }
 
-void mp_outlier_found(struct mp_engine *e, uint32_t cluster_id, struct mp_host_shared *h,
+void mp_outlier_found(struct mp_cluster_shared *c, struct mp_host_shared *h,
                       enum mp_outlier_kind kind)
 {
-    MP_LIST_FOREACH (it, &e->health->monitors) {
-        struct mp_monitor *m = MP_CONTAINER_OF(it, struct mp_monitor, link);
-        if (m->cluster->id != cluster_id || conf_of(m) == NULL) {
-            continue;
-        }
-        for (uint32_t i = 0; i < m->set->n; i++) {
-            if (m->set->v[i].shared == h) {
-                found(m, h, kind);
-                forget_rows(h);
-                return;
-            }
+    struct mp_monitor *m = c->monitor;
+    for (uint32_t i = 0; m != NULL && conf_of(m) != NULL && i < m->set->n; i++) {
+        if (m->set->v[i].shared == h) {
+            found(m, h, kind);
+            forget_rows(h);
+            return;
         }
     }
 }
