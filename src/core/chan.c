@@ -243,6 +243,17 @@ void mp_chan_tell_failed(struct mp_core_worker *cw)
     cw->n_failed = 0;
 }
 
+/* The end, now that everything is out. */
+static void end_now(struct mp_core_worker *cw, struct mp_chan *ch)
+{
+    if (ch->more != NULL) {
+        mp_chan_tls_end(cw, ch);
+    }
+    if (ch->q.n == 0 && !ch->failed) {
+        mp_sock_shutdown_write(cw->w.loop, ch->io.fd);
+    }
+}
+
 bool mp_chan_on_writable(struct mp_core_worker *cw, struct mp_chan *ch)
 {
     while (ch->q.n > 0 && !ch->failed) {
@@ -259,8 +270,8 @@ bool mp_chan_on_writable(struct mp_core_worker *cw, struct mp_chan *ch)
         ch->tx += (size_t)w;
         mp_buf_consume(&ch->q, &cw->w.blocks, (size_t)w);
     }
-    if (MP_UNLIKELY(ch->end) && ch->q.n == 0 && !ch->failed) {
-        mp_sock_shutdown_write(cw->w.loop, ch->io.fd);
+    if (MP_UNLIKELY(ch->end) && ch->q.n == 0) {
+        end_now(cw, ch);
     }
     return ch->q.n == 0;
 }
@@ -274,7 +285,7 @@ void mp_chan_end(struct mp_core_worker *cw, struct mp_chan *ch)
         mp_cork_flush(cw);
     }
     ch->end = true;
-    if (ch->q.n == 0 && !ch->failed) {
-        mp_sock_shutdown_write(cw->w.loop, ch->io.fd);
+    if (ch->q.n == 0) {
+        end_now(cw, ch);
     }
 }

@@ -12,4 +12,6 @@ void mp_chan_tls_send(struct mp_core_worker *cw, struct mp_chan *ch, const struc
 ssize_t mp_chan_tls_recv(struct mp_core_worker *cw, struct mp_chan *ch, char *buf, size_t n);
 char *mp_chan_tls_reserve(struct mp_core_worker *cw, size_t n);
 void mp_chan_tls_drop_big(struct mp_core_worker *cw);
+/* Says, once, that our stream ends; that may have to wait in the queue. */
+void mp_chan_tls_end(struct mp_core_worker *cw, struct mp_chan *ch);
 void mp_chan_drop_more(struct mp_core_worker *cw, struct mp_chan *ch);

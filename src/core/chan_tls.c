@@ -267,6 +267,17 @@ int mp_chan_handshake(struct mp_core_worker *cw, struct mp_chan *ch)
 
 /* ---- end ---- */
 
+void mp_chan_tls_end(struct mp_core_worker *cw, struct mp_chan *ch)
+{
+    struct mp_chan_more *m = ch->more;
+    if (m->tls != NULL && !ch->failed && !m->shut) {
+        m->shut = true;
+        enter(cw, ch);
+        mp_tls_shutdown(m->tls, &cw->tls);
+        flush_out(cw, ch);
+    }
+}
+
 void mp_chan_shutdown_write(struct mp_core_worker *cw, struct mp_chan *ch)
 {
     struct mp_tls *t = mp_chan_tls(ch);

@@ -514,7 +514,7 @@ static void detach(struct mp_upreq *u)
         mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_CX_DESTROY_LOCAL_RQ);
         if (u->tunnel) {
             /* An orderly end would look like the end of the tunnel's bytes. */
-            mp_sock_set_reset_on_close(uc->cw->w.loop, uc->ch.io.fd);
+            mp_chan_cut(uc->cw, &uc->ch);
         }
         mp_upconn_close(uc);
     } else if (u->pending) {
