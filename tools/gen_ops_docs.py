@@ -46,7 +46,7 @@ KINDS = {"MP_STAT_COUNTER": "counter", "MP_STAT_GAUGE": "gauge", "MP_STAT_HISTOG
          "MP_COUNTER": "counter", "MP_COUNTER_L": "counter", "MP_GAUGE": "gauge", "MP_HISTOGRAM": "histogram"}
 SCOPES = {"http": "<stat_prefix>", "cluster": "<cluster>", "listener": "<address>", "http1": "<side>", "http2": "<side>",
           "overload_resource": "<resource>", "overload_action": "<action>", "overload_reset": "<action>",
-          "access_log": "access_log"}
+          "watchdog": "<thread>", "access_log": "access_log"}
 ABOUT = {
     "server": "The process.",
     "listener": "A listener, named by its address. For the time since the last restart, not the last reload.",
@@ -56,6 +56,7 @@ ABOUT = {
     "http1": "HTTP/1 messages that were refused; the side is `downstream` for requests, `upstream` for responses.",
     "http2": "HTTP/2 towards clients. A cluster has the same names among its own.",
     "access_log": "Access logs, all of them together.",
+    "watchdog": "Threads that stand still: a worker's loop, or the main one. `hang_timeout` ends the process.",
     "xdp": "The guard in the kernel, of all interfaces; only with `xdp:` in the configuration.",
     "overload_resource": "What the overload manager watches.",
     "overload_action": "What the overload manager does.",
