@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
+#include <linux/bpf.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <net/if.h>
@@ -183,6 +184,25 @@ static void check_prctl(struct program *p)
     static const uint32_t allowed[] = {PR_SET_NAME,         PR_GET_NAME,    PR_SET_VMA,
                                        PR_GET_NO_NEW_PRIVS, PR_GET_SECCOMP, PR_GET_DUMPABLE,
                                        PR_SET_TIMERSLACK,   PR_CAPBSET_READ};
+    return_if_any(p, 0, allowed, MP_COUNTOF(allowed), REFUSE(EPERM));
+}
+
+/* Reading and writing maps that were opened before, and exchanging the program of a link: all of
+ * them take descriptors, which a process without rights cannot get. Nothing is loaded or created.
+ */
+static void check_bpf(struct program *p)
+{
+    static const uint32_t allowed[] = {BPF_MAP_LOOKUP_ELEM,
+                                       BPF_MAP_UPDATE_ELEM,
+                                       BPF_MAP_DELETE_ELEM,
+                                       BPF_MAP_GET_NEXT_KEY,
+                                       BPF_MAP_LOOKUP_AND_DELETE_ELEM,
+                                       BPF_MAP_LOOKUP_BATCH,
+                                       BPF_MAP_LOOKUP_AND_DELETE_BATCH,
+                                       BPF_MAP_UPDATE_BATCH,
+                                       BPF_MAP_DELETE_BATCH,
+                                       BPF_OBJ_GET_INFO_BY_FD,
+                                       BPF_LINK_UPDATE};
     return_if_any(p, 0, allowed, MP_COUNTOF(allowed), REFUSE(EPERM));
 }
 

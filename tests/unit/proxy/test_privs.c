@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/capability.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -328,9 +329,19 @@ static int use_unix_listener(void)
     return bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 && unlink(a.path) == 0 ? 0 : -1;
 }
 
+/* Refused by the kernel for its descriptor, not by the filter. */
+static int use_maps(void)
+{
+    union bpf_attr attr = {.map_fd = (uint32_t)-1};
+    bool looked = syscall(SYS_bpf, BPF_MAP_LOOKUP_ELEM, &attr, sizeof(attr)) < 0 && errno == EBADF;
+    bool loaded = syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr)) < 0 && errno == EPERM;
+    return looked && loaded ? 0 : -1;
+}
+
 static void work_goes_on(void)
 {
-    static int (*const uses[])(void) = {use_thread, use_sockets, use_files, use_unix_listener};
+    static int (*const uses[])(void) = {use_thread, use_sockets, use_files, use_unix_listener,
+                                        use_maps};
     char said[512];
     for (size_t i = 0; i < MP_COUNTOF(uses); i++) {
         int status = attempt(ALL, uses[i], said, sizeof(said));
