@@ -2,12 +2,15 @@
 """Rights are given up, and everything goes on: ports below 1024, files that only root may read, reopened logs."""
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 
 import pytest
 
+from harness import proxy as proxy_module
 from harness import wire
-from harness.proxy import run_once
+from harness.proxy import new_ports, run_once
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to give up")
 
@@ -227,3 +230,50 @@ def test_wrong_names(tmp_path, args, text, message):
         assert rc == 1 and message in err
     rc, _, err = run_once("-c", str(file), "--sandbox", "maybe")
     assert rc == 2 and re.search("auto, on or off", err)
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="no setpriv")
+def test_as_the_unit_starts_it(make, monkeypatch):
+    """A user with one capability: the broker keeps it for ports, the process has nothing."""
+    first, second = low_port(), low_port()
+    while second == first:
+        second = low_port()
+    admin = new_ports(1)[0]
+    folder = tempfile.mkdtemp(prefix="mp-e2e-", dir="/run")
+    try:
+        os.chmod(folder, 0o755)
+        binary = shutil.copy(proxy_module.BINARY, os.path.join(folder, "marchproxy"))
+        os.chmod(binary, 0o755)
+        file = os.path.join(folder, "march.yaml")
+        text = ("listen: 127.0.0.1:%d\nadmin: 127.0.0.1:%d\naccess_log: off\n"
+                "services: [{name: web, hosts: [127.0.0.1], port: %d}]\nroutes: [{prefix: /, cluster_name: web}]\n")
+        origin = make.origin()
+
+        def write(port):
+            with open(file, "w", encoding="utf-8") as f:
+                f.write(text % (port, admin, origin.port))
+        write(first)
+        p = subprocess.Popen(["setpriv", "--reuid=%d" % NOBODY, "--regid=%d" % NOBODY, "--clear-groups",
+                              "--inh-caps=-all,+net_bind_service", "--ambient-caps=+net_bind_service",
+                              "--bounding-set=-all,+net_bind_service", "--no-new-privs", binary, "--sandbox", "on",
+                              "-c", file, "--concurrency", "1"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL, env=proxy_module.environment())
+        try:
+            def answers(port):
+                assert p.poll() is None
+                try:
+                    with wire.Client(port) as c:
+                        return c.request("GET", "/").status == 200
+                except OSError:
+                    return False
+            wire.until(lambda: answers(first), 15)
+            s = status(p.pid)
+            assert (s["CapEff"], s["CapPrm"], s["CapAmb"], s["Seccomp"]) == ("0" * 16,) * 3 + ("2",)
+            write(second)
+            p.send_signal(1)
+            wire.until(lambda: answers(second), 15)
+        finally:
+            p.terminate()
+            assert p.wait(15) == 0
+    finally:
+        shutil.rmtree(folder)
