@@ -164,11 +164,33 @@ static void build_chain(struct mp_conf_build *b, const pb_chain *chain, struct m
     } else if (chain->n_filters > 1) {
         (void)mp_build_error(b, "filters[1]", NULL, "no filter may follow HttpConnectionManager");
     }
-    if (chain->n_filters > 0) {
+    if (chain->n_filters > 0 && !ret->http) {
         size_t mark = mp_build_enter(b, "filters[0]");
         build_filter(b, chain->filters[0], ret);
         mp_build_leave(b, mark);
     }
+}
+
+/* Managers that are the same are one: with and without TLS, a listener has the same routes. */
+static bool same_filter(const pb_chain *a, const pb_chain *b)
+{
+    if (a->n_filters != 1 || b->n_filters != 1) {
+        return false;
+    }
+    const pb_any *x = a->filters[0]->typed_config, *y = b->filters[0]->typed_config;
+    return x && y && strcmp(x->type_url, y->type_url) == 0 && x->value.len == y->value.len &&
+           memcmp(x->value.data, y->value.data, x->value.len) == 0;
+}
+
+static struct mp_conf_http *shared_http(const pb_listener *m, const struct mp_conf_listener *l,
+                                        const pb_chain *chain)
+{
+    for (uint32_t k = 0; k + 1 < l->n_chains; k++) {
+        if (k < m->n_filter_chains && l->chains[k].http && same_filter(m->filter_chains[k], chain)) {
+            return l->chains[k].http;
+        }
+    }
+    return NULL;
 }
 
 static bool has_condition(const struct mp_conf_chain *c)
@@ -197,6 +219,7 @@ static void build_chains(struct mp_conf_build *b, const pb_listener *m,
                                : mp_build_enter(b, "filter_chains[%u]", i);
         const pb_chain *chain = standard ? m->default_filter_chain : m->filter_chains[i];
         struct mp_conf_chain *c = &ret->chains[ret->n_chains++];
+        c->http = shared_http(m, ret, chain);
         build_chain(b, chain, c);
         if (standard && chain->filter_chain_match) {
             (void)mp_build_error(b, "filter_chain_match", "remove it",

@@ -54,6 +54,15 @@ void mp_conn_accept(struct mp_listener_local *lst, int fd, const struct mp_addr 
     mp_conn_start(c);
 }
 
+bool mp_conn_local_addr(const struct mp_conn *c, struct mp_addr *ret)
+{
+    if (c->ch.more != NULL && c->ch.more->proxied) {
+        *ret = c->ch.more->local;
+        return true;
+    }
+    return mp_chan_is_open(&c->ch) && mp_sock_local_addr(c->cw->w.loop, c->ch.io.fd, ret) >= 0;
+}
+
 void mp_conn_count_http(struct mp_conn *c)
 {
     struct mp_listener_local *lst = c->lst;

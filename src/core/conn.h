@@ -87,6 +87,8 @@ static inline struct mp_http *mp_conn_http(const struct mp_conn *c)
 /* Takes the descriptor. source_counted: mp_admit said so. */
 void mp_conn_accept(struct mp_listener_local *lst, int fd, const struct mp_addr *peer,
                     bool source_counted);
+/* What the client connected to; behind a proxy, what that says. False: unknown. */
+bool mp_conn_local_addr(const struct mp_conn *c, struct mp_addr *ret);
 /* At once: output that is not out is lost. */
 void mp_conn_close(struct mp_conn *c);
 /* Keeps input for later; false when the worker's memory is exhausted. */

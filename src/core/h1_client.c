@@ -422,7 +422,8 @@ static void on_eof(struct mp_upconn *uc, ssize_t r)
         mp_tunnel_on_end(uc, r);
         return;
     }
-    if (u != NULL && r == 0 && u->resp_head && uc->body == MP_BODY_CLOSE) {
+    bool cut = uc->ch.more != NULL && uc->ch.more->truncated; /* TLS says whether that was the end */
+    if (u != NULL && r == 0 && u->resp_head && uc->body == MP_BODY_CLOSE && !cut) {
         complete(uc, u, false);
         u->ops->on_data(u, MP_STR(""), true);
         finish(u);
@@ -491,11 +492,9 @@ void mp_h1_client_on_ready(struct mp_io *io, unsigned events)
     MP_CHECK_MAGIC(uc, MP_UPCONN_MAGIC);
     struct mp_core_worker *cw = uc->cw;
     if (uc->state == MP_UPCONN_CONNECTING) {
-        if ((events & (MP_IO_OUT | MP_IO_ERR | MP_IO_HUP)) == 0) {
-            return;
-        }
-        int err = mp_sock_connect_result(cw->w.loop, uc->ch.io.fd);
-        if (err == -EINPROGRESS || err == -EALREADY) {
+        int err = mp_upconn_start(uc, events);
+        if (err == -EAGAIN) {
+            mp_cork_flush(cw);
             return;
         }
         mp_upconn_on_connected(uc, err);

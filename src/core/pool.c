@@ -366,6 +366,9 @@ static bool may_reuse(struct mp_upconn *uc)
         return false;
     }
     const struct mp_conf_cluster *conf = c->conf->conf;
+    if (uc->proxy_serial != 0 && uc->requests > 0) {
+        return false;
+    }
     if (conf->requests_per_connection > 0 && uc->requests >= conf->requests_per_connection) {
         mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_MAX_REQUESTS);
         return false;
@@ -392,6 +395,10 @@ void mp_upconn_on_connected(struct mp_upconn *uc, int err)
     mp_stat_record(c->stats, MP_ST_CLUSTER_CX_CONNECT_MS,
                    (mp_loop_now_ns(uc->cw->w.loop) - uc->created_ns) / 1000);
     struct mp_upreq *u = uc->for_req;
+    if (MP_UNLIKELY(!mp_upconn_is_for(uc, u))) {
+        mp_upconn_close(uc); /* another request takes its place */
+        return;
+    }
     if (u != NULL && may_reuse(uc)) {
         leave_pending(u);
         h->n_connecting--;
@@ -599,6 +606,7 @@ void mp_upreq_start(struct mp_upreq *u, struct mp_core_worker *cw, struct mp_clu
     memset(u, 0, sizeof(*u));
     u->ops = ops;
     u->cw = cw;
+    u->serial = ++cw->next_id;
     u->cluster = cluster;
     u->head = head;
     u->path = spec->path;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "core/conn.h"
 #include "core/router.h"
 
 #include <string.h>
@@ -566,7 +567,15 @@ static struct mp_arena *up_arena(struct mp_upreq *u)
     return &filter_of(u)->stream->arena;
 }
 
+static bool up_client(const struct mp_upreq *u, struct mp_addr *ret_from, struct mp_addr *ret_to)
+{
+    const struct mp_conn *c = filter_of((struct mp_upreq *)(uintptr_t)u)->stream->conn;
+    *ret_from = c->peer;
+    return mp_conn_local_addr(c, ret_to);
+}
+
 static const struct mp_upreq_ops up_ops = {
+    .client = up_client,
     .on_host = up_on_host,
     .on_1xx = up_on_1xx,
     .on_headers = up_on_headers,

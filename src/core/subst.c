@@ -139,10 +139,7 @@ static bool proxied(const struct mp_conn *c)
 static bool put_local(struct subst_out *o, const struct mp_conn *c, uint8_t kind)
 {
     struct mp_addr local;
-    if (proxied(c)) {
-        local = c->ch.more->local;
-    } else if (!mp_chan_is_open(&c->ch) ||
-               mp_sock_local_addr(c->cw->w.loop, c->ch.io.fd, &local) < 0) {
+    if (!mp_conn_local_addr(c, &local)) {
         return false;
     }
     if (kind != SUBST_LOCAL_PORT) {

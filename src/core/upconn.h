@@ -22,6 +22,7 @@ struct mp_upconn {
     bool in_read;
     uint8_t n_1xx;
     uint8_t priority; /* in whose breaker it counts */
+    bool connected;   /* CONNECTING: the socket is, TLS is not yet */
     struct mp_core_worker *cw;
     struct mp_host_local *host;
     struct mp_upreq *req;     /* BUSY */
@@ -34,6 +35,7 @@ struct mp_upconn {
     uint64_t body_left;
     struct mp_chunk_dec dec;
     uint64_t created_ns;
+    uint64_t proxy_serial; /* of the request whose client the PROXY header names; 0: none was sent */
 };
 
 /* pool.c */
@@ -45,6 +47,13 @@ void mp_upreq_finish(struct mp_upreq *u, enum mp_upreq_end why, const char *deta
 /* Connection lost under u. Sends it again on a fresh connection when that is safe. */
 void mp_upreq_conn_lost(struct mp_upreq *u, enum mp_upreq_end why, const char *details);
 void mp_upconn_on_connected(struct mp_upconn *uc, int err);
+
+/* upconn_start.c */
+/* An event of a connection that is CONNECTING. 0: ready for requests; -EAGAIN: goes on; else the
+ * negative errno that ends it. */
+int mp_upconn_start(struct mp_upconn *uc, unsigned events);
+/* May the connection carry the request? (A PROXY header names another one's client.) */
+bool mp_upconn_is_for(const struct mp_upconn *uc, const struct mp_upreq *u);
 
 /* upgrade_client.c: requests for another protocol, and tunnels. */
 /* CONNECT that ends here: the connection itself is the tunnel. */

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "core/filter.h"
+#include "io/addr.h"
 #include "io/loop.h"
 
 struct mp_cluster_local;
@@ -33,6 +34,9 @@ enum mp_upreq_end {
 };
 
 struct mp_upreq_ops {
+    /* The client on whose behalf the request is made, and the address it came to; false: nobody's.
+     * NULL: nobody's. */
+    bool (*client)(const struct mp_upreq *u, struct mp_addr *ret_from, struct mp_addr *ret_to);
     /* A connection to this host will carry the request (text of its address; valid until on_end).
      */
     void (*on_host)(struct mp_upreq *u, struct mp_str address, struct mp_str hostname);
@@ -52,6 +56,7 @@ struct mp_upreq_ops {
 struct mp_upreq {
     const struct mp_upreq_ops *ops;
     struct mp_core_worker *cw;
+    uint64_t serial; /* of the worker; never 0 */
     struct mp_cluster_local *cluster;
     struct mp_host_local *host;
     struct mp_upconn *conn;   /* NULL: waiting for one */
