@@ -72,6 +72,16 @@ pb_duration *mp_march_request_timeout(struct mp_march *m); /* the default; NULL:
 void mp_march_overload(struct mp_march *m, pb_bootstrap *boot);
 void mp_march_watchdogs(struct mp_march *m, pb_bootstrap *boot);
 
+/* TLS (from_march_tls.c). */
+void mp_march_check_certificates(struct mp_march *m);
+bool mp_march_has_certificates(const struct mp_march *m);
+void mp_march_check_service_tls(struct mp_march *m, const pb_service *s);
+/* path: of the context in the messages, for errors. */
+Envoy__Config__Core__V3__TransportSocket *mp_march_listener_tls(struct mp_march *m,
+                                                                const char *path);
+Envoy__Config__Core__V3__TransportSocket *mp_march_service_tls(struct mp_march *m,
+                                                               const pb_service *s);
+
 /* Making messages in the scratch arena. */
 void *mp_march_new(struct mp_march *m, const ProtobufCMessageDescriptor *d);
 #define MP_MARCH_NEW(m, type)     mp_march_new(m, &type##__descriptor)
