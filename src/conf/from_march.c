@@ -103,9 +103,6 @@ static void check_service(struct mp_march *m, const pb_service *s)
     case PLAIN_HTTP:
         break;
     case NEEDS_TLS:
-        (void)mp_build_error(b, "protocol", "use http",
-                             "protocol \"%s\" needs TLS to the service, which is not supported yet",
-                             s->protocol);
         break;
     case NEEDS_HTTP2:
         (void)mp_build_error(
@@ -124,9 +121,7 @@ static void check_service(struct mp_march *m, const pb_service *s)
                              s->protocol);
         break;
     }
-    if (s->tls_enabled) {
-        (void)mp_build_error(b, "tls_enabled", "use false", "TLS to services is not supported yet");
-    }
+    mp_march_check_service_tls(m, s);
     if (s->http2_enabled) {
         (void)mp_build_error(b, "http2_enabled", "use false",
                              "HTTP/2 to services is not supported yet");
@@ -266,17 +261,6 @@ static void check_route(struct mp_march *m, const pb_march_route *r)
     check_route_hosts(m, r);
 }
 
-/* ---- what is refused so far ---- */
-
-static void check_later(struct mp_march *m)
-{
-    const pb_simple_file *f = m->file;
-    static const char cure[] = "remove it, or use --allow-unsupported to run without it";
-    if (f->n_certificates > 0) {
-        mp_build_unsupported(m->b, "certificates", cure, "TLS is not supported yet");
-    }
-}
-
 void mp_march_check(struct mp_march *m)
 {
     check_services(m);
@@ -285,7 +269,7 @@ void mp_march_check(struct mp_march *m)
         check_route(m, m->file->routes[i]);
         mp_build_leave(m->b, mark);
     }
-    check_later(m);
+    mp_march_check_certificates(m);
 }
 
 /* ---- clusters ---- */
@@ -468,6 +452,9 @@ pb_cluster *mp_march_cluster(struct mp_march *m, const pb_service *s)
         c->common_lb_config =
             MP_MARCH_NEW(m, envoy__config__cluster__v3__cluster__common_lb_config);
         c->common_lb_config->healthy_panic_threshold = MP_MARCH_NEW(m, envoy__type__v3__percent);
+    }
+    if (s->tls_enabled || protocol_of(s->protocol) == NEEDS_TLS) {
+        c->transport_socket = mp_march_service_tls(m, s);
     }
     c->load_assignment = make_assignment(m, s);
     return c;

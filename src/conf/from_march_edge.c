@@ -74,10 +74,12 @@ static const pb_value *member(struct mp_march *m, const char *sub,
         if (strcmp(k, key) == 0) {
             found = s->fields[i]->value;
         } else if (strcmp(k, "address") != 0 && strcmp(k, "name") != 0 &&
-                   strcmp(k, "reuse_port") != 0) {
+                   strcmp(k, "reuse_port") != 0 && strcmp(k, "tls") != 0 &&
+                   strcmp(k, "redirect") != 0) {
             char at[128];
             snprintf(at, sizeof(at), "%s[\"%s\"]", sub, k);
-            (void)mp_build_error(m->b, at, "known are: address, name, reuse_port", "unknown key");
+            (void)mp_build_error(m->b, at, "known are: address, name, redirect, reuse_port, tls",
+                                 "unknown key");
         }
     }
     return found;
@@ -94,15 +96,49 @@ const pb_value *mp_march_member(const Google__Protobuf__Struct *s, const char *k
     return found;
 }
 
+/* Without a word: with certificates a listener takes TLS and plain text, but for :443 (TLS) and :80
+ * (sends everybody to https). */
+static void set_tls(struct mp_march *m, const char *sub, const pb_value *tls,
+                    const pb_value *redirect, struct mp_march_listener *l)
+{
+    bool certs = mp_march_has_certificates(m), word = tls != NULL;
+    uint16_t port = l->addr.is_unix ? 0 : l->addr.port;
+    l->redirect = certs && port == 80 && !word;
+    l->tls = !certs        ? MP_MARCH_TLS_OFF
+             : port == 443 ? MP_MARCH_TLS_ON
+             : l->redirect ? MP_MARCH_TLS_OFF
+                           : MP_MARCH_TLS_DETECT;
+    if (tls && tls->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_BOOL_VALUE) {
+        l->tls = tls->bool_value ? MP_MARCH_TLS_ON : MP_MARCH_TLS_OFF;
+    } else if (tls && tls->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE &&
+               strcmp(tls->string_value, "detect") == 0) {
+        l->tls = MP_MARCH_TLS_DETECT;
+    } else if (tls) {
+        (void)mp_build_error(m->b, sub, "use true, false or detect", "tls is none of its values");
+    }
+    if (redirect && redirect->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_BOOL_VALUE) {
+        l->redirect = redirect->bool_value;
+        l->tls = l->redirect && !word ? MP_MARCH_TLS_OFF : l->tls;
+    } else if (redirect) {
+        (void)mp_build_error(m->b, sub, NULL, "redirect is neither true nor false");
+    }
+    if (l->tls != MP_MARCH_TLS_OFF && !certs) {
+        (void)mp_build_error(m->b, sub, "add certificates", "tls without a certificate");
+    }
+}
+
 static bool add_listener(struct mp_march *m, const char *sub, const pb_value *v)
 {
     struct mp_march_listener *l = &m->listeners[m->n_listeners];
+    const pb_value *tls = NULL, *redirect = NULL;
     size_t errors = m->b->diag->errors;
     *l = (struct mp_march_listener){.written = mp_march_printf(m, "%s", sub)};
     if (v->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_STRUCT_VALUE) {
         const pb_value *address = member(m, sub, v->struct_value, "address");
         const pb_value *name = mp_march_member(v->struct_value, "name");
         const pb_value *share = mp_march_member(v->struct_value, "reuse_port");
+        tls = mp_march_member(v->struct_value, "tls");
+        redirect = mp_march_member(v->struct_value, "redirect");
         if (!address) {
             (void)mp_build_error(m->b, sub, NULL, "address is missing");
             return false;
@@ -119,7 +155,11 @@ static bool add_listener(struct mp_march *m, const char *sub, const pb_value *v)
         l->reuse_port = share && share->bool_value;
         v = address;
     }
-    if (!mp_march_addr(m, sub, v, &l->addr) || m->b->diag->errors != errors) {
+    if (!mp_march_addr(m, sub, v, &l->addr)) {
+        return false;
+    }
+    set_tls(m, sub, tls, redirect, l);
+    if (m->b->diag->errors != errors) {
         return false;
     }
     if (!l->name) {

@@ -385,26 +385,82 @@ pb_any *mp_march_manager(struct mp_march *m)
     return mp_march_any(m, &hm->base);
 }
 
+pb_any *mp_march_redirect_manager(struct mp_march *m)
+{
+    pb_manager *hm = MP_MARCH_NEW(
+        m,
+        envoy__extensions__filters__network__http_connection_manager__v3__http_connection_manager);
+    pb_access_log *log = mp_march_access_log(m);
+    hm->stat_prefix = (char *)"ingress_redirect";
+    hm->use_remote_address = mp_march_bool(m, true);
+    hm->http_protocol_options = MP_MARCH_NEW(m, envoy__config__core__v3__http1_protocol_options);
+    hm->http_protocol_options->accept_http_10 = true;
+    set_limits(m, hm);
+    if (log) {
+        hm->access_log = MP_MARCH_LIST(m, hm->access_log, 1);
+        hm->access_log[hm->n_access_log++] = log;
+    }
+    hm->strip_port_mode_case =
+        ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__STRIP_PORT_MODE_STRIP_ANY_HOST_PORT;
+    hm->strip_any_host_port = true;
+    hm->http_filters = MP_MARCH_LIST(m, hm->http_filters, 2);
+    add_own_limits(m, hm);
+    Envoy__Extensions__Filters__Http__Router__V3__Router *router =
+        MP_MARCH_NEW(m, envoy__extensions__filters__http__router__v3__router);
+    add_filter(m, hm, "envoy.filters.http.router", &router->base);
+    hm->route_specifier_case =
+        ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_ROUTE_CONFIG;
+    hm->route_config = mp_march_redirect_routes(m);
+    return mp_march_any(m, &hm->base);
+}
+
 /* ---- the whole ---- */
 
-static pb_listener *make_listener(struct mp_march *m, const struct mp_march_listener *l,
-                                  pb_any *manager)
+static Envoy__Config__Listener__V3__FilterChain *add_chain(struct mp_march *m, pb_listener *out,
+                                                           pb_any *manager)
 {
-    pb_listener *out = MP_MARCH_NEW(m, envoy__config__listener__v3__listener);
     Envoy__Config__Listener__V3__FilterChain *chain =
         MP_MARCH_NEW(m, envoy__config__listener__v3__filter_chain);
     Envoy__Config__Listener__V3__Filter *filter =
         MP_MARCH_NEW(m, envoy__config__listener__v3__filter);
-    out->name = (char *)l->name;
-    out->address = mp_march_conf_address(m, &l->addr);
-    out->per_connection_buffer_limit_bytes = mp_march_u32(m, m->buffer_bytes);
-    out->filter_chains = MP_MARCH_LIST(m, out->filter_chains, 1);
     out->filter_chains[out->n_filter_chains++] = chain;
     chain->filters = MP_MARCH_LIST(m, chain->filters, 1);
     chain->filters[chain->n_filters++] = filter;
     filter->name = (char *)"envoy.filters.network.http_connection_manager";
     filter->config_type_case = ENVOY__CONFIG__LISTENER__V3__FILTER__CONFIG_TYPE_TYPED_CONFIG;
     filter->typed_config = manager;
+    return chain;
+}
+
+static pb_listener *make_listener(struct mp_march *m, const struct mp_march_listener *l, size_t i,
+                                  pb_any *manager)
+{
+    pb_listener *out = MP_MARCH_NEW(m, envoy__config__listener__v3__listener);
+    out->name = (char *)l->name;
+    out->address = mp_march_conf_address(m, &l->addr);
+    out->per_connection_buffer_limit_bytes = mp_march_u32(m, m->buffer_bytes);
+    out->filter_chains = MP_MARCH_LIST(m, out->filter_chains, 2);
+    bool detect = l->tls == MP_MARCH_TLS_DETECT;
+    if (l->tls != MP_MARCH_TLS_ON) {
+        Envoy__Config__Listener__V3__FilterChain *raw = add_chain(m, out, manager);
+        if (detect) {
+            raw->filter_chain_match =
+                MP_MARCH_NEW(m, envoy__config__listener__v3__filter_chain_match);
+            raw->filter_chain_match->transport_protocol = (char *)"raw_buffer";
+        }
+    }
+    if (l->tls != MP_MARCH_TLS_OFF) {
+        char *path = mp_march_printf(
+            m, "static_resources.listeners[%zu].filter_chains[%zu].transport_socket.typed_config",
+            i, out->n_filter_chains);
+        Envoy__Config__Listener__V3__FilterChain *tls = add_chain(m, out, manager);
+        tls->transport_socket = mp_march_listener_tls(m, path);
+        if (detect) {
+            tls->filter_chain_match =
+                MP_MARCH_NEW(m, envoy__config__listener__v3__filter_chain_match);
+            tls->filter_chain_match->transport_protocol = (char *)"tls";
+        }
+    }
     mp_march_listener_limits(m, out);
     out->enable_reuse_port = l->reuse_port ? mp_march_bool(m, true) : NULL;
     return out;
@@ -457,7 +513,9 @@ static pb_bootstrap *make_bootstrap(struct mp_march *m)
         mp_conf_places_add(m->places, mp_march_printf(m, MANAGER_PATH, i), "limits", false);
         mp_conf_places_add(m->places, mp_march_printf(m, MANAGER_PATH ".access_log", i),
                            "access_log", false);
-        res->listeners[res->n_listeners++] = make_listener(m, &m->listeners[i], manager);
+        res->listeners[res->n_listeners++] =
+            make_listener(m, &m->listeners[i], i,
+                          m->listeners[i].redirect ? mp_march_redirect_manager(m) : manager);
     }
     res->clusters = MP_MARCH_LIST(m, res->clusters, f->n_services);
     for (size_t i = 0; i < f->n_services; i++) {

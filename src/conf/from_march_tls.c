@@ -13,7 +13,7 @@ typedef Envoy__Config__Core__V3__TransportSocket pb_transport_socket;
 typedef Envoy__Extensions__TransportSockets__Tls__V3__CommonTlsContext pb_common;
 typedef Envoy__Extensions__TransportSockets__Tls__V3__TlsCertificate pb_tls_cert;
 typedef Envoy__Extensions__TransportSockets__Tls__V3__CertificateValidationContext pb_validation;
-#define TLS(name)     ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__##name
+#define TLS(name)      ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__##name
 #define TLS_DESC(name) envoy__extensions__transport_sockets__tls__v3__##name
 
 /* ---- checks ---- */
@@ -239,4 +239,78 @@ pb_transport_socket *mp_march_service_tls(struct mp_march *m, const pb_service *
         set_validation(c, v);
     }
     return socket_of(m, &u->base);
+}
+
+/* ---- to https ---- */
+
+#define ACME "/.well-known/acme-challenge/"
+
+static pb_route *add_route(struct mp_march *m, pb_vhost *v, const char *prefix)
+{
+    pb_route *r = MP_MARCH_NEW(m, envoy__config__route__v3__route);
+    r->match = MP_MARCH_NEW(m, envoy__config__route__v3__route_match);
+    r->match->path_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_PREFIX;
+    r->match->prefix = (char *)(uintptr_t)prefix;
+    v->routes[v->n_routes++] = r;
+    return r;
+}
+
+/* 301 for GET and HEAD; others must come again as they were. */
+static void add_redirect(struct mp_march *m, pb_vhost *v, const char *method)
+{
+    pb_route *r = add_route(m, v, "/");
+    if (method) {
+        Envoy__Config__Route__V3__HeaderMatcher *h =
+            MP_MARCH_NEW(m, envoy__config__route__v3__header_matcher);
+        h->name = (char *)(uintptr_t) ":method";
+        h->header_match_specifier_case =
+            ENVOY__CONFIG__ROUTE__V3__HEADER_MATCHER__HEADER_MATCH_SPECIFIER_STRING_MATCH;
+        h->string_match = MP_MARCH_NEW(m, envoy__type__matcher__v3__string_matcher);
+        h->string_match->match_pattern_case =
+            ENVOY__TYPE__MATCHER__V3__STRING_MATCHER__MATCH_PATTERN_EXACT;
+        h->string_match->exact = (char *)(uintptr_t)method;
+        r->match->headers = MP_MARCH_LIST(m, r->match->headers, 1);
+        r->match->headers[r->match->n_headers++] = h;
+    }
+    r->action_case = ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_REDIRECT;
+    r->redirect = MP_MARCH_NEW(m, envoy__config__route__v3__redirect_action);
+    r->redirect->scheme_rewrite_specifier_case =
+        ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__SCHEME_REWRITE_SPECIFIER_HTTPS_REDIRECT;
+    r->redirect->https_redirect = true;
+    r->redirect->response_code =
+        method
+            ? ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__REDIRECT_RESPONSE_CODE__MOVED_PERMANENTLY
+            : ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__REDIRECT_RESPONSE_CODE__PERMANENT_REDIRECT;
+}
+
+pb_route_config *mp_march_redirect_routes(struct mp_march *m)
+{
+    pb_route_config *c = MP_MARCH_NEW(m, envoy__config__route__v3__route_configuration);
+    pb_vhost *v = MP_MARCH_NEW(m, envoy__config__route__v3__virtual_host);
+    c->name = (char *)(uintptr_t) "redirect";
+    c->virtual_hosts = MP_MARCH_LIST(m, c->virtual_hosts, 1);
+    c->virtual_hosts[c->n_virtual_hosts++] = v;
+    v->name = (char *)(uintptr_t) "redirect";
+    v->domains = MP_MARCH_LIST(m, v->domains, 1);
+    v->domains[v->n_domains++] = (char *)(uintptr_t) "*";
+    v->routes = MP_MARCH_LIST(m, v->routes, 4);
+    for (size_t i = 0; i < m->file->n_routes; i++) {
+        const pb_march_route *r = m->file->routes[i];
+        size_t n = strlen(r->prefix);
+        bool all = r->n_hosts == 0 || strcmp(r->hosts[0], "*") == 0;
+        if (n > 0 && all && r->cluster_name[0] && strncmp(ACME, r->prefix, n) == 0) {
+            /* Proofs for a new certificate are asked for without TLS. */
+            pb_route *acme = add_route(m, v, ACME);
+            acme->action_case = ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_ROUTE;
+            acme->route = MP_MARCH_NEW(m, envoy__config__route__v3__route_action);
+            acme->route->cluster_specifier_case =
+                ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER;
+            acme->route->cluster = r->cluster_name;
+            break;
+        }
+    }
+    add_redirect(m, v, "GET");
+    add_redirect(m, v, "HEAD");
+    add_redirect(m, v, NULL);
+    return c;
 }

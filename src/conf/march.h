@@ -11,7 +11,11 @@ typedef Marchproxy__Config__V1__Route pb_march_route;
 typedef Marchproxy__Config__V1__Limits pb_limits;
 typedef Google__Protobuf__Value pb_value;
 
+/* What a listener does about TLS; detect: by the first byte. */
+enum mp_march_tls { MP_MARCH_TLS_OFF, MP_MARCH_TLS_ON, MP_MARCH_TLS_DETECT };
 struct mp_march_listener {
+    enum mp_march_tls tls;
+    bool redirect;            /* every request to https */
     struct mp_conf_addr addr; /* host is NUL-terminated */
     const char *name;
     const char *written; /* "listen[1]" */
@@ -55,6 +59,9 @@ pb_access_log *mp_march_access_log(struct mp_march *m);
 pb_route_config *mp_march_routes(struct mp_march *m);
 /* HttpConnectionManager, packed (from_march_http.c). */
 pb_any *mp_march_manager(struct mp_march *m);
+/* Of a listener that redirects to https. */
+pb_any *mp_march_redirect_manager(struct mp_march *m);
+pb_route_config *mp_march_redirect_routes(struct mp_march *m);
 
 /* A filter of filters: by its key; NULL: none. */
 const struct mp_conf_filter_type *mp_march_find_filter(const struct mp_march *m, const char *key);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "core/conn.h"
 #include "core/router.h"
+#include "core/conn.h"
 
 #include <string.h>
 

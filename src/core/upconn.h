@@ -35,7 +35,8 @@ struct mp_upconn {
     uint64_t body_left;
     struct mp_chunk_dec dec;
     uint64_t created_ns;
-    uint64_t proxy_serial; /* of the request whose client the PROXY header names; 0: none was sent */
+    uint64_t
+        proxy_serial; /* of the request whose client the PROXY header names; 0: none was sent */
 };
 
 /* pool.c */

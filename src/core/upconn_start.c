@@ -23,7 +23,8 @@ static bool put_end(const struct mp_addr *a, struct mp_proxy_header *h, struct m
     return true;
 }
 
-/* The header is the connection's, so the connection is for the one request whose client it names. */
+/* The header is the connection's, so the connection is for the one request whose client it names.
+ */
 static int send_proxy_header(struct mp_upconn *uc, uint8_t version)
 {
     struct mp_upreq *u = uc->for_req;
@@ -34,8 +35,8 @@ static int send_proxy_header(struct mp_upconn *uc, uint8_t version)
         return -ECANCELED;
     }
     uc->proxy_serial = u->serial;
-    if (u->ops->client == NULL || !u->ops->client(u, &from, &to) ||
-        !put_end(&from, &h, &h.from) || !put_end(&to, &h, &h.to)) {
+    if (u->ops->client == NULL || !u->ops->client(u, &from, &to) || !put_end(&from, &h, &h.from) ||
+        !put_end(&to, &h, &h.to)) {
         h.family = 0;
     }
     size_t n = mp_proxy_write(&h, out);
@@ -59,7 +60,7 @@ static int begin(struct mp_upconn *uc, const struct mp_cluster *c)
     }
     const char *sni = c->conf->tls->sni.p;
     return mp_chan_tls_begin(uc->cw, &uc->ch, c->tls, sni, mp_addr_hash(&uc->host->addr)) ? 0
-                                                                                         : -ENOMEM;
+                                                                                          : -ENOMEM;
 }
 
 static int handshake(struct mp_upconn *uc)
