@@ -44,23 +44,6 @@ typedef Envoy__Type__Matcher__V3__StringMatcher pb_matcher;
 
 /* ---- content ---- */
 
-static void remember_file(struct mp_conf_build *b, const char *path)
-{
-    struct mp_conf *c = b->conf;
-    for (uint32_t i = 0; i < c->n_files; i++) {
-        if (mp_str_eq(c->files[i], mp_str_c(path))) {
-            return;
-        }
-    }
-    struct mp_str *list = mp_arena_alloc(&c->arena, (c->n_files + 1) * sizeof(*list));
-    MP_ASSERT(list);
-    if (c->n_files > 0) {
-        memcpy(list, c->files, c->n_files * sizeof(*list));
-    }
-    list[c->n_files++] = mp_arena_dup(&c->arena, mp_str_c(path));
-    c->files = list;
-}
-
 static bool read_content(struct mp_conf_build *b, const char *sub, const char *path, size_t max,
                          struct mp_conf_text *ret)
 {
@@ -70,7 +53,6 @@ static bool read_content(struct mp_conf_build *b, const char *sub, const char *p
         (void)mp_build_error(b, sub, "use inline_string", "files cannot be read here");
         return false;
     }
-    remember_file(b, path);
     mp_err e = b->opts->read_file(path, max, &text, &err);
     if (mp_is_err(e)) {
         (void)mp_build_error(b, sub, "check the path and its permissions", "cannot read \"%s\": %s",
