@@ -15,6 +15,7 @@
 
 static const struct mp_admin_page builtin[] = {
     {"/", MP_METHOD_GET, mp_admin_page_index, "Admin home page", NULL},
+    {"/certs", MP_METHOD_GET, mp_admin_page_certs, "print certificates in use", NULL},
     {"/clusters", MP_METHOD_GET, mp_admin_page_clusters, "upstream cluster status",
      "format: text (default) or json\n"},
     {"/config_dump", MP_METHOD_GET, mp_admin_page_config_dump,

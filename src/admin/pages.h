@@ -32,4 +32,5 @@ void mp_admin_page_prometheus(struct mp_admin_call *call);
 void mp_admin_page_config_dump(struct mp_admin_call *call);
 /* clusters.c, listeners.c */
 void mp_admin_page_clusters(struct mp_admin_call *call);
+void mp_admin_page_certs(struct mp_admin_call *call);
 void mp_admin_page_listeners(struct mp_admin_call *call);
