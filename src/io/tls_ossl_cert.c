@@ -358,8 +358,10 @@ mp_err mp_ossl_group_names(struct mp_tls_ctx *c)
         }
         (void)group_of(c, first);
     }
-    qsort(all, n, sizeof(*all),
-          name_order); /* the order of certificates within a name is lost... */
+    if (n > 0) {
+        qsort(all, n, sizeof(*all), name_order);
+    }
+    /* The order of certificates within a name is lost... */
     uint32_t out = 0;
     for (uint32_t i = 0; i < n;) {
         uint32_t cert[KIND_COUNT], end = i;

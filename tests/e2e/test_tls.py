@@ -19,13 +19,6 @@ def ca(tmp_path):
     return tls.Authority(tmp_path)
 
 
-def start(make, origin, certs, alpn=("http/1.1",), common=None, hcm=None, chain=None, **fields):
-    """A proxy with one TLS listener."""
-    socket_ = tls.downstream(certs, alpn, common, **fields)
-    p = make.proxy(origin, hcm=hcm, listener={"filter_chains": None})
-    return p, socket_
-
-
 def proxy(make, origin, certs, common=None, hcm=None, alpn=("http/1.1",), chain=None, **fields):
     from harness.proxy import new_ports
     admin = new_ports(1)[0]
@@ -327,7 +320,6 @@ def closed(s, within=10):
     b"\x00" * 100,
     b"\x16\x03\x01\x00\x05hello" * 3,
     b"\x16\x03\x01\xff\xff" + b"a" * 70000,
-    b"\x16\x03\x01\x40\x00" + b"\x01\x00\xff\xff" + b"a" * 16380,
     b"\x17\x03\x03\x00\x10" + b"x" * 16,
     b"\x15\x03\x01\x00\x02\x02\x28",
     b"\x80\x2e\x01\x00\x02" + b"a" * 44,
@@ -500,15 +492,15 @@ def test_filters_timeout(make):
 
 
 @pytest.mark.parametrize("what, said", [
-    ({"common_tls_context": {}}, b"there is no certificate"),
+    ({"common_tls_context": {}}, "there is no certificate"),
     ({"common_tls_context": {"tls_params": {"tls_minimum_protocol_version": "TLSv1_0"}}},
-     b"versions below 1.2 are not safe"),
-    ({"common_tls_context": {"tls_params": {"cipher_suites": ["NOPE"]}}}, b'cipher "NOPE"'),
-    ({"common_tls_context": {"tls_params": {"ecdh_curves": ["P-1"]}}}, b"the curves"),
+     "versions below 1.2 are not safe"),
+    ({"common_tls_context": {"tls_params": {"cipher_suites": ["NOPE"]}}}, 'cipher "NOPE"'),
+    ({"common_tls_context": {"tls_params": {"ecdh_curves": ["P-1"]}}}, "the curves"),
     ({"common_tls_context": {"validation_context": {"trusted_ca": {"inline_string": "x"}}}},
-     b"trusted_ca"),
+     "trusted_ca"),
     ({"common_tls_context": {"tls_certificate_sds_secret_configs": [{"name": "s"}]}},
-     b'there is no secret "s"'),
+     'there is no secret "s"'),
 ])
 def test_refused(tmp_path, ca, what, said):
     from harness.proxy import run_once
@@ -520,7 +512,166 @@ def test_refused(tmp_path, ca, what, said):
         "name": "t", "typed_config": {"@type": tls.TLS + "DownstreamTlsContext", **what}})]}
     path = tmp_path / "e.yaml"
     path.write_text(config.dump(config.bootstrap(1, [lis], [])))
-    r = run_once("--test", "-c", str(path))
-    assert r.returncode != 0
-    out = r.stderr + r.stdout
-    assert said in (out if isinstance(out, bytes) else out.encode())
+    code, out, err = run_once("--test", "-c", str(path))
+    assert code != 0 and said in err + out
+
+
+# ---- upstreams
+
+
+class TlsOrigin:
+    """Serves requests over TLS, and remembers who came."""
+
+    def __init__(self, cert, ca=None):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(cert.chain, cert.key_path)
+        if ca:
+            self.context.verify_mode = ssl.CERT_REQUIRED
+            self.context.load_verify_locations(ca.path)
+        self.names, self.peers, self.first = [], [], []
+        self.context.sni_callback = lambda s, name, c: self.names.append(name)
+        self.sock = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self.sock.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                raw, _ = self.sock.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(raw,), daemon=True).start()
+
+    def _serve(self, raw):
+        try:
+            raw.settimeout(20)
+            if raw.recv(1, socket.MSG_PEEK) == b"P":
+                line = b""
+                while not line.endswith(b"\r\n"):
+                    line += raw.recv(1)
+                self.first.append(line)
+            with self.context.wrap_socket(raw, server_side=True) as s:
+                self.peers.append(s.getpeercert(True))
+                data = b""
+                while True:
+                    while b"\r\n\r\n" not in data:
+                        piece = s.recv(65536)
+                        if not piece:
+                            return
+                        data += piece
+                    head, data = data.split(b"\r\n\r\n", 1)
+                    s.sendall(reply(200, pattern(100000) if b"/big" in head else b"ok"))
+        except (OSError, ssl.SSLError):
+            pass
+
+    def stop(self):
+        self.sock.close()
+
+
+@pytest.fixture
+def origins():
+    made = []
+    yield made
+    for o in made:
+        o.stop()
+
+
+def trusted(ca, *names):
+    v = {"trusted_ca": {"filename": ca.path}}
+    if names:
+        v["match_typed_subject_alt_names"] = [
+            {"san_type": "DNS", "matcher": {"exact": n}} for n in names]
+    return {"validation_context": v}
+
+
+def test_upstream_tls(make, ca, origins):
+    o = TlsOrigin(ca.issue("u", "up.test", ["up.test"]))
+    origins.append(o)
+    p = make.proxy(o.port, cluster={"transport_socket": tls.upstream(trusted(ca, "up.test"),
+                                                                     sni="up.test")})
+    for target in ("/", "/big", "/"):
+        r = p.get(target)
+        assert r.status == 200 and (target == "/" or r.body == pattern(100000))
+    assert set(o.names) == {"up.test"}
+    assert 1 <= p.stat("cluster.main.ssl.handshake") <= 2, "one connection a worker"
+
+
+@pytest.mark.parametrize("what", ["name", "ca", "expired"])
+def test_upstream_that_is_not_who_it_should_be(make, ca, origins, tmp_path, what):
+    os.mkdir(tmp_path / "o")
+    other = tls.Authority(tmp_path / "o", "other")
+    o = TlsOrigin(ca.issue("u", "up", ["up.test"], days=-1 if what == "expired" else 1))
+    origins.append(o)
+    p = make.proxy(o.port, cluster={"transport_socket": tls.upstream(
+        trusted(other if what == "ca" else ca, "else.test" if what == "name" else "up.test"))})
+    assert p.get().status == 503
+    assert p.stat("cluster.main.ssl.fail_verify_%s" % ("san" if what == "name" else "error")) >= 1
+
+
+def test_upstream_mtls_and_resumption(make, ca, origins):
+    o = TlsOrigin(ca.issue("u", "up", ["up.test"]), ca)
+    origins.append(o)
+    mine = ca.issue("m", "me", ["me.test"])
+    p = make.proxy(o.port, cluster={"transport_socket": tls.upstream(
+        {**trusted(ca, "up.test"), "tls_certificates": [mine.config()]}),
+        "max_requests_per_connection": 1})
+    for _ in range(6):
+        assert p.get().status == 200
+    assert o.peers and o.peers[0] is not None
+    assert p.stat("cluster.main.ssl.session_reused") >= 1
+
+
+def test_proxy_protocol_out(make, ca, origins):
+    o = TlsOrigin(ca.issue("u", "up", ["up.test"]))
+    origins.append(o)
+    p = make.proxy(o.port, cluster={"transport_socket": {
+        "name": "p", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.proxy_protocol.v3."
+                     "ProxyProtocolUpstreamTransport",
+            "config": {"version": "V1"},
+            "transport_socket": tls.upstream(trusted(ca, "up.test"))}}})
+    ports = []
+    for _ in range(4):
+        with p.connect() as c:
+            ports.append(c.sock.getsockname()[1])
+            assert c.get().status == 200
+            assert c.get("/2").status == 200
+    want = [b"PROXY TCP4 127.0.0.1 127.0.0.1 %d %d\r\n" % (port, p.ports[0])
+            for port in ports for _ in range(2)]
+    assert o.first == want, "a connection for each request"
+
+
+# ---- the simple file
+
+
+def test_simple_file(make, ca):
+    cert = ca.issue("s", "localhost", ["localhost"])
+    p = make.march(make.origin(), fields={"certificates": [
+        {"name": "c", "cert_chain_file": cert.chain, "private_key_file": cert.key_path}]})
+    assert p.get().status == 200, "plain text and TLS on one port"
+    with tls.connect(p.ports[0], tls.client_context(ca, alpn=["http/1.1"])) as s:
+        assert tls.get(s)[0].startswith("HTTP/1.1 200")
+    listed = p.admin_json("/certs")["certificates"]
+    assert {c["subject"] for c in listed} == {"CN=localhost"}
+
+
+def test_simple_file_redirect(make, ca):
+    from harness.proxy import new_ports
+    cert = ca.issue("s", "localhost", ["localhost"])
+    o = make.origin()
+    port, plain = new_ports(2)
+    p = make.text(config.dump({
+        "admin": "127.0.0.1:@ADMIN@",
+        "listen": [{"address": "127.0.0.1:%d" % port, "tls": True},
+                   {"address": "127.0.0.1:%d" % plain, "redirect": True}],
+        "certificates": [{"name": "c", "cert_chain_file": cert.chain,
+                          "private_key_file": cert.key_path}],
+        "services": [{"name": "s", "hosts": ["127.0.0.1"], "port": o.port}],
+        "routes": [{"name": "r", "prefix": "/", "cluster_name": "s"}]}), ports=[plain, port])
+    for method, status in (("GET", 301), ("HEAD", 301), ("POST", 308)):
+        r = p.request(method, "/a?b=c")
+        assert r.status == status
+        assert r.get("location") == "https://test/a?b=c"
+    assert p.get("/.well-known/acme-challenge/x").status == 200
+    with tls.connect(port, tls.client_context(ca)) as s:
+        assert tls.get(s)[0].startswith("HTTP/1.1 200")
