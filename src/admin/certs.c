@@ -61,8 +61,8 @@ void mp_admin_page_certs(struct mp_admin_call *call)
 {
     const struct mp_snapshot *snap = call->engine->snap;
     struct writer w = {.out = &call->out,
-                       .now_s = (int64_t)(mp_loop_wall_ns(call->engine->opts.main_loop) /
-                                          1000000000u)};
+                       .now_s =
+                           (int64_t)(mp_loop_wall_ns(call->engine->opts.main_loop) / 1000000000u)};
     call->content_type = MP_ADMIN_JSON;
     mp_sb_add_c(w.out, "{\n \"certificates\": [");
     for (uint32_t i = 0; i < snap->n_listeners; i++) {

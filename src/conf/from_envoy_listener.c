@@ -186,7 +186,8 @@ static struct mp_conf_http *shared_http(const pb_listener *m, const struct mp_co
                                         const pb_chain *chain)
 {
     for (uint32_t k = 0; k + 1 < l->n_chains; k++) {
-        if (k < m->n_filter_chains && l->chains[k].http && same_filter(m->filter_chains[k], chain)) {
+        if (k < m->n_filter_chains && l->chains[k].http &&
+            same_filter(m->filter_chains[k], chain)) {
             return l->chains[k].http;
         }
     }

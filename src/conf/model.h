@@ -663,7 +663,7 @@ struct mp_conf {
     struct mp_conf_overload overload;
     struct mp_conf_xdp *xdp; /* NULL: not configured */
     struct mp_conf_watchdog watchdog_main, watchdog_workers;
-    struct mp_str outlier_log; /* path; empty: none */
+    struct mp_str outlier_log;           /* path; empty: none */
     uint64_t stats_flush_interval_ms;    /* default 5000 */
     uint32_t downstream_connections_max; /* whole process; default 50000, lowered to what
                                             RLIMIT_NOFILE allows */

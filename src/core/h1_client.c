@@ -422,7 +422,8 @@ static void on_eof(struct mp_upconn *uc, ssize_t r)
         mp_tunnel_on_end(uc, r);
         return;
     }
-    bool cut = uc->ch.more != NULL && uc->ch.more->truncated; /* TLS says whether that was the end */
+    bool cut =
+        uc->ch.more != NULL && uc->ch.more->truncated; /* TLS says whether that was the end */
     if (u != NULL && r == 0 && u->resp_head && uc->body == MP_BODY_CLOSE && !cut) {
         complete(uc, u, false);
         u->ops->on_data(u, MP_STR(""), true);

@@ -512,7 +512,7 @@ def test_refused(tmp_path, ca, what, said):
         "name": "t", "typed_config": {"@type": tls.TLS + "DownstreamTlsContext", **what}})]}
     path = tmp_path / "e.yaml"
     path.write_text(config.dump(config.bootstrap(1, [lis], [])))
-    code, out, err = run_once("--test", "-c", str(path))
+    code, out, err = run_once("-t", "-c", str(path))
     assert code != 0 and said in err + out
 
 
