@@ -511,7 +511,7 @@ def test_refused(tmp_path, ca, what, said):
     lis = {"name": "l", "address": config.address(1), "filter_chains": [chain("x", {}, {
         "name": "t", "typed_config": {"@type": tls.TLS + "DownstreamTlsContext", **what}})]}
     path = tmp_path / "e.yaml"
-    path.write_text(config.dump(config.bootstrap(1, [lis], [])))
+    path.write_text(config.dump(config.bootstrap(2, [lis], [])))
     code, out, err = run_once("-t", "-c", str(path))
     assert code != 0 and said in err + out
 
