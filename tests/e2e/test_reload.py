@@ -146,7 +146,7 @@ def test_signal_while_starting(make):
     wire.until(lambda: blocks_sighup(p), 5, "the first lines of main")
     p.signal(signal.SIGHUP)
     p.wait_ready()
-    p.wait_stat("server.config_update_success", 2)
+    p.wait_stat("server.config_update_success", 2, timeout=30)
 
 
 def blocks_sighup(p):
