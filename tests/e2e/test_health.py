@@ -6,7 +6,9 @@ import socket
 import threading
 
 import pytest
+import yaml
 
+from harness import config
 from harness.ports import free_port
 from harness.wire import reply, until
 
@@ -250,3 +252,52 @@ def test_simple_file(make):
     q.wait_stat("cluster.main.health_check.success", 1)
     q.wait_stat("cluster.main.health_check.healthy", 1)
     assert a.checks[0].get("host") == "127.0.0.1"
+
+
+def test_hosts_found_by_name(make):
+    """Checks follow the names: a host that joins is checked before it gets requests."""
+    ports = Checked(make, "first")
+    second = make.origin(ports.answer, host="127.0.0.2", port=ports.origin.port)
+    ns = make.name_server({"svc.test": ["127.0.0.1"]})
+    cluster = {
+        "name": "main", "type": "STRICT_DNS", "dns_lookup_family": "V4_ONLY",
+        "dns_refresh_rate": "0.1s", "dns_resolvers": [config.address(ns.port)],
+        "load_assignment": {"cluster_name": "main", "endpoints": [{"lb_endpoints": [
+            config.endpoint(("svc.test", ports.origin.port))]}]}, **check()}
+    p = make.proxy(clusters={"main": cluster}, routes=[config.to("main")])
+    p.wait_stat("cluster.main.health_check.healthy", 1, timeout=10)
+    assert p.get().status == 200
+    ns.table["svc.test"] = ["127.0.0.1", "127.0.0.2"]
+    p.wait_stat("cluster.main.membership_total", 2, timeout=10)
+    p.wait_stat("cluster.main.membership_healthy", 2, timeout=10)
+    until(lambda: p.get() and second.requests, 10)
+    ns.table["svc.test"] = ["127.0.0.2"]
+    p.wait_stat("cluster.main.membership_total", 1, timeout=10)
+    assert [p.get().status for _ in range(5)] == [200] * 5
+
+
+def test_without_checks_what_they_found_is_forgotten(make):
+    a = Checked(make, "a", status=500)
+    p = make.proxy(a.origin, cluster=check())
+    p.wait_stat("cluster.main.membership_healthy", 0)
+    assert p.get().status == 503
+    with open(p.file, encoding="utf-8") as f:
+        doc = yaml.safe_load(f)
+    del doc["static_resources"]["clusters"][0]["health_checks"]
+    with open(p.file, "w", encoding="utf-8") as f:
+        f.write(config.dump(doc))
+    p.signal(1)
+    until(lambda: p.get().status == 200, 10)
+    assert set(flags(p).values()) == {"healthy"}
+    checks = len(a.checks)
+    assert p.get().status == 200
+    assert len(a.checks) == checks
+
+
+def test_prometheus_names(make):
+    a = Checked(make, "a")
+    p = make.proxy(a.origin, cluster=check())
+    p.wait_stat("cluster.main.health_check.success", lambda n: n >= 1)
+    text = p.admin("/stats/prometheus").body.decode()
+    assert 'envoy_cluster_health_check_success{envoy_cluster_name="main"}' in text
+    assert 'envoy_cluster_circuit_breakers_default_cx_open{envoy_cluster_name="main"} 0' in text
