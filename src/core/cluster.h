@@ -85,8 +85,8 @@ struct mp_cluster_local {
     struct mp_host_local **hosts;
     uint32_t n_hosts;
     struct mp_lb lb;
-    uint64_t generation;            /* of the last snapshot that had the cluster */
-    uint32_t n_unbound, serve_next; /* of all hosts; pool.c */
+    uint64_t generation;                           /* of the last snapshot that had the cluster */
+    uint32_t n_unbound[MP_PRIORITIES], serve_next; /* of all hosts; pool.c */
     bool serving;
     uint32_t lease_free[MP_PRIORITIES]; /* leased and not in use */
 };

@@ -34,7 +34,13 @@ static void bind(struct mp_upconn *uc, struct mp_upreq *u)
     uc->for_req = u;
     u->coming = uc;
     u->host->n_unbound--;
-    u->cluster->n_unbound--;
+    u->cluster->n_unbound[u->priority]--;
+}
+
+/* Some request has no connection coming. */
+static bool is_short(const struct mp_cluster_local *c)
+{
+    return c->n_unbound[MP_PRIORITY_DEFAULT] + c->n_unbound[MP_PRIORITY_HIGH] > 0;
 }
 
 static void unbind(struct mp_upreq *u)
@@ -42,7 +48,7 @@ static void unbind(struct mp_upreq *u)
     u->coming->for_req = NULL;
     u->coming = NULL;
     u->host->n_unbound++;
-    u->cluster->n_unbound++;
+    u->cluster->n_unbound[u->priority]++;
 }
 
 /* ---- connections ---- */
@@ -85,19 +91,23 @@ void mp_upconn_close(struct mp_upconn *uc)
     mp_task_defer(cw->w.loop, &cw->reap_task);
     h->n_conns--;
     __atomic_sub_fetch(&c->shared->use[uc->priority].connections, 1, __ATOMIC_RELAXED);
-    if (c->n_unbound > 0) {
+    if (is_short(c)) {
         serve_cluster(c, h);
     }
     mp_host_maybe_free(h);
 }
 
-/* Closes an idle connection of another host of the cluster, to make room under the limit. */
-static bool evict_idle(struct mp_cluster_local *c, const struct mp_host_local *except)
+/* Closes an idle connection of another host of the cluster, to make room under the limit of the
+ * priority. */
+static bool evict_idle(struct mp_cluster_local *c, const struct mp_host_local *except,
+                       unsigned priority)
 {
     for (uint32_t i = 0; i < c->n_hosts; i++) {
         struct mp_host_local *h = c->hosts[i];
-        if (h != except && !mp_list_empty(&h->idle)) {
-            mp_upconn_close(MP_CONTAINER_OF(h->idle.prev, struct mp_upconn, link));
+        struct mp_list *coldest = h->idle.prev;
+        if (h != except && !mp_list_empty(&h->idle) &&
+            MP_CONTAINER_OF(coldest, struct mp_upconn, link)->priority == priority) {
+            mp_upconn_close(MP_CONTAINER_OF(coldest, struct mp_upconn, link));
             return true;
         }
     }
@@ -114,7 +124,7 @@ static bool may_connect(struct mp_host_local *h, unsigned priority)
         return true;
     }
     mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_OVERFLOW);
-    if (evict_idle(c, h) && mp_breaker_take(counter, max)) {
+    if (evict_idle(c, h, priority) && mp_breaker_take(counter, max)) {
         return true;
     }
     if (h->n_conns > 0) {
@@ -180,7 +190,7 @@ static void leave_pending(struct mp_upreq *u)
         unbind(u);
     }
     h->n_unbound--;
-    h->cluster->n_unbound--;
+    h->cluster->n_unbound[u->priority]--;
     mp_list_remove(&u->link);
     u->pending = false;
     h->n_pending--;
@@ -260,7 +270,7 @@ static void serve_cluster(struct mp_cluster_local *c, struct mp_host_local *firs
     }
     c->serving = true;
     (void)serve_pending(first);
-    for (uint32_t i = 0; i < c->n_hosts && c->n_unbound > 0; i++) {
+    for (uint32_t i = 0; i < c->n_hosts && is_short(c); i++) {
         c->serve_next = c->serve_next + 1 < c->n_hosts ? c->serve_next + 1 : 0;
         (void)serve_pending(c->hosts[c->serve_next]);
     }
@@ -298,7 +308,7 @@ static void enqueue(struct mp_upreq *u)
     mp_list_push_back(&h->pending, &u->link);
     u->pending = true;
     h->n_unbound++;
-    h->cluster->n_unbound++;
+    h->cluster->n_unbound[u->priority]++;
     h->n_pending++;
     __atomic_add_fetch(&h->cluster->shared->use[u->priority].pending, 1, __ATOMIC_RELAXED);
     mp_stat_inc(h->cluster->stats, MP_ST_CLUSTER_RQ_PENDING_TOTAL);
@@ -431,7 +441,7 @@ void mp_upconn_release(struct mp_upconn *uc, bool reusable)
             return;
         }
     }
-    if (h->cluster->n_unbound > 0) {
+    if (h->cluster->n_unbound[uc->priority] > 0) {
         /* A request waits for a fresh connection, or for one to another host, and the limit keeps
          * it from having one: this one makes room. */
         mp_upconn_close(uc);

@@ -391,6 +391,14 @@ static bool reset_time(const struct mp_retry *r, const struct mp_resp_head *h, u
     return false;
 }
 
+/* No attempt follows: the body is not kept any more. */
+static enum mp_retry_verdict last(struct mp_retry *r, enum mp_retry_verdict v)
+{
+    r->on = 0;
+    mp_buf_fini(&r->body, &r->router->stream->cw->w.blocks);
+    return v;
+}
+
 static enum mp_retry_verdict decide(struct mp_retry *r, bool would, const struct mp_resp_head *h)
 {
     const struct mp_stat_block *st = stats_of(r);
@@ -398,16 +406,16 @@ static enum mp_retry_verdict decide(struct mp_retry *r, bool would, const struct
     give_back(r);
     if (!would || r->on == 0 || r->lost_body) {
         mp_stat_add(st, MP_ST_CLUSTER_RQ_RETRY_SUCCESS, !would && h != NULL && r->attempts > 1);
-        return MP_RETRY_NO;
+        return last(r, MP_RETRY_NO);
     }
     if (r->left == 0) {
         mp_stat_inc(st, MP_ST_CLUSTER_RQ_RETRY_LIMIT);
-        return MP_RETRY_LIMIT;
+        return last(r, MP_RETRY_LIMIT);
     }
     r->left--;
     if (!mp_cluster_take_retry(r->cluster, r->priority)) {
         mp_stat_inc(st, MP_ST_CLUSTER_RQ_RETRY_OVERFLOW);
-        return MP_RETRY_REFUSED;
+        return last(r, MP_RETRY_REFUSED);
     }
     r->counted = true;
     r->waiting = true;
