@@ -16,7 +16,8 @@ declare -A group=(
         clang-14 bpftool libbpf-dev"
     [test]="python3-pytest python3-pytest-xdist python3-yaml python3-jsonschema python3-protobuf python3-h2 nginx-light valgrind
         python3-jwt python3-jose python3-cryptography jose
-        libasan8 libubsan1 libtsan2 node-llhttp openssl procps wrk nghttp2-proxy nghttp2-client"
+        libasan8 libubsan1 libtsan2 node-llhttp openssl procps wrk nghttp2-proxy nghttp2-client
+        iproute2 ethtool iperf3"
     [check]="clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev git shellcheck"
     [bench]="wrk nginx-light haproxy h2o nghttp2-proxy nghttp2-client"
 )

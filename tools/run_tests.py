@@ -181,6 +181,11 @@ def end_to_end():
     return pytest("e2e", RELEASE, ["tests/e2e"], 900)
 
 
+def guard_in_namespaces():
+    """The guard before the proxy, between network namespaces that the tests make; skipped without the rights for it."""
+    return pytest("guard in namespaces", RELEASE, ["tests/netns"], 300)
+
+
 # ---- nightly ----
 
 def tsan_long():
@@ -265,6 +270,7 @@ PUSH = [
     ("kernel programs", kernel_programs),
     ("threads and simulation, TSan", tsan_short),
     ("callgrind instruction counts", callgrind),
+    ("guard in namespaces", guard_in_namespaces),
     ("end to end", end_to_end),
 ]
 NIGHTLY = PUSH[:2] + [
@@ -274,6 +280,7 @@ NIGHTLY = PUSH[:2] + [
     ("fuzzing", lambda: fuzz(int(os.environ.get("FUZZ_SECONDS", "600")))),
     ("unit tests and simulation, TSan", tsan_long),
     ("unit tests, valgrind", valgrind),
+    ("guard in namespaces", guard_in_namespaces),
     ("kernel programs, 10 million packets", lambda: kernel_programs(10_000_000)),
     ("static analyzer", analyzer),
     ("callgrind instruction counts", callgrind),

@@ -165,7 +165,17 @@ static void write_state(struct mp_guard *g)
     g->state_version = version;
 }
 
-struct mp_guard *mp_guard_free(struct mp_guard *g)
+static bool was_taken_over(const struct mp_guard *g)
+{
+    for (uint32_t i = 0; i < mp_program_links(g->program); i++) {
+        if (mp_program_link(g->program, i).taken_over) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct mp_guard *mp_guard_free(struct mp_guard *g, bool served)
 {
     if (g == NULL) {
         return NULL;
@@ -173,7 +183,7 @@ struct mp_guard *mp_guard_free(struct mp_guard *g)
     SET(g->hook->on, 0);
     write_state(g);
     mp_lists_set_sink(g->lists, NULL);
-    mp_program_stop(g->program, g->keep_on_exit);
+    mp_program_stop(g->program, g->keep_on_exit || (!served && was_taken_over(g)));
     if (g->state_fd >= 0) {
         close(g->state_fd);
     }

@@ -18,8 +18,9 @@ extern const struct mp_guard_ops mp_guard_ops;
 
 /* hook: where the engine looks; on is kept up to date here, also before the engine exists. */
 struct mp_guard *mp_guard_new(struct mp_guard_hook *hook);
-/* Ends it all: programs are detached unless the configuration keeps them. */
-struct mp_guard *mp_guard_free(struct mp_guard *g);
+/* Ends it all: programs are detached unless the configuration keeps them. served false: the start
+ * has failed; what was there before us stays. */
+struct mp_guard *mp_guard_free(struct mp_guard *g, bool served);
 /* NULL: off. Copies what it keeps. At start with all rights; later what needs rights that are gone
  * fails with a log line, and the rest acts. */
 void mp_guard_configure(struct mp_guard *g, const struct mp_conf_xdp *conf);

@@ -42,6 +42,7 @@ struct mp_program {
     uint32_t n_links;
     struct mp_guard_config config; /* as it is in the map */
     int cpus;
+    bool veth; /* one of the cards is virtual: see mp_program_set_limits */
 };
 
 const char *mp_link_kind_name(enum mp_link_kind kind)
@@ -161,7 +162,7 @@ static const char *load_cure(int err)
     switch (err) {
     case EPERM:
     case EACCES:
-        return "start as root, or with CAP_BPF and CAP_NET_ADMIN";
+        return "start as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN";
     case ENOMEM:
         return "give the service more memory: the maps take about 250 MB";
     default:
@@ -308,7 +309,7 @@ static const char *attach_cure(int err)
     switch (err) {
     case EPERM:
     case EACCES:
-        return "start as root, or with CAP_BPF and CAP_NET_ADMIN";
+        return "start as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN";
     case EBUSY:
     case EEXIST:
         return "another program is attached: ip link set dev IFACE xdp off removes it";
@@ -414,6 +415,7 @@ static void plan_links(struct mp_program *p, const struct mp_conf_xdp *conf, boo
         snprintf(l->interface, sizeof(l->interface), "%s", conf->interfaces[i].p);
         l->fd = -1;
         l->ifindex = d.ifindex;
+        p->veth |= strcmp(d.driver, "veth") == 0;
         kinds[p->n_links] = wanted_kind(conf);
         if (would_lose(&d, kinds[p->n_links])) {
             kinds[p->n_links] = MP_LINK_TCX;
@@ -535,6 +537,11 @@ void mp_program_set_limits(struct mp_program *p, const struct mp_conf_xdp *conf)
     p->config.syn_enabled = conf->syn_enabled;
     p->config.flood_syns = conf->flood_syns;
     p->config.cookies = (uint32_t)conf->cookies; /* enum mp_guard_cookies has the same order */
+    if (p->veth && conf->cookies == MP_COOKIES_FLOOD) {
+        /* What XDP sends back over veth is delivered late when the other end has no XDP program,
+         * which we cannot see. The stack answers, as behind tcx. */
+        p->config.cookies = MP_GUARD_COOKIES_OFF;
+    }
     /* Lists of a former process are looked at until ours are in place. */
     p->config.deny4 = p->config.deny6 = p->config.allow4 = p->config.allow6 = 1;
     (void)bpf_map_update_elem(bpf_map__fd(p->o->maps.rate_limit_config_map), &zero, &rate, BPF_ANY);

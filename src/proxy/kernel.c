@@ -18,6 +18,7 @@ static struct {
     struct mp_timer tick;
     struct mp_engine *engine;
     struct mp_stat_scope *scope;
+    bool served;
 } kernel;
 
 /* ---- stats ---- */
@@ -190,6 +191,7 @@ static void set_backends(const struct mp_snapshot *snap)
 
 void mp_kernel_published(struct mp_engine *e)
 {
+    kernel.served = true;
     mp_guard_configure(kernel.guard, e->snap->conf->xdp);
     set_backends(e->snap);
     refresh_stats();
@@ -202,5 +204,5 @@ void mp_kernel_stop(struct mp_engine *e)
         mp_stat_scope_unref(kernel.scope);
         kernel.engine = NULL;
     }
-    kernel.guard = mp_guard_free(kernel.guard);
+    kernel.guard = mp_guard_free(kernel.guard, kernel.served);
 }

@@ -202,7 +202,8 @@ static void check_bpf(struct program *p)
                                        BPF_MAP_UPDATE_BATCH,
                                        BPF_MAP_DELETE_BATCH,
                                        BPF_OBJ_GET_INFO_BY_FD,
-                                       BPF_LINK_UPDATE};
+                                       BPF_LINK_UPDATE,
+                                       BPF_LINK_DETACH};
     return_if_any(p, 0, allowed, MP_COUNTOF(allowed), REFUSE(EPERM));
 }
 

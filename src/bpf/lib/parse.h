@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* A frame's headers down to TCP and UDP. Nothing is trusted: each header lies within the frame and
- * within the length that the one before it states. Lengths come as numbers, never as a difference
- * of pointers, which the verifier forbids to programs that CAP_BPF alone loads.
+ * within the length that the one before it states.
  */
 #pragma once
 #include <linux/if_ether.h>
