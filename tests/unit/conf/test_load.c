@@ -269,7 +269,7 @@ static void test_allow_unsupported(void)
     T_OK(!c && strstr(said, "cannot do without this filter"));
     free(said);
     c = ct_load("services: [{name: a, hosts: [a], port: 1, health_check_path: /, "
-                "websocket_upgrade: true}]\ncertificates: [{}]\n"
+                "websocket_upgrade: true}]\n"
                 "filters: {nothing: {}}\n",
                 true, &said);
     T_OK(c);
