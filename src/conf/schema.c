@@ -29,24 +29,28 @@ struct schema {
 static const struct {
     const char *message, *field, *schema;
 } special[] = {
-    {"SimpleFile", "listen",
+    {"marchproxy.config.v1.SimpleFile", "listen",
      "{\"anyOf\": [" ADDRESS ", {\"type\": \"array\", \"items\": {\"anyOf\": [" ADDRESS
      ", {\"type\": \"object\", \"properties\": {\"address\": " ADDRESS
      ", \"name\": {\"type\": \"string\"}, \"reuse_port\": {\"type\": \"boolean\"}}, \"required\": "
      "[\"address\"], "
      "\"additionalProperties\": false}]}}]}"},
-    {"SimpleFile", "admin",
+    {"marchproxy.config.v1.SimpleFile", "admin",
      "{\"type\": [\"string\", \"integer\", \"boolean\", \"object\", \"null\"]}"},
-    {"SimpleFile", "access_log", "{\"type\": [\"string\", \"boolean\", \"object\", \"null\"]}"},
-    {"SimpleFile", "certificates", "{\"type\": \"array\", \"items\": {\"type\": \"object\"}}"},
-    {"SimpleFile", "xdp", "{\"type\": [\"object\", \"null\"]}"},
-    {"Service", "port",
+    {"marchproxy.config.v1.SimpleFile", "access_log",
+     "{\"type\": [\"string\", \"boolean\", \"object\", \"null\"]}"},
+    {"marchproxy.config.v1.Service", "port",
      "{\"anyOf\": [{\"type\": \"integer\", \"minimum\": 1, \"maximum\": 65535}, "
      "{\"type\": \"string\", \"pattern\": \"^[0-9]+$|\\\\$\\\\{\"}]}"},
-    {"Service", "protocol",
+    {"marchproxy.config.v1.Service", "protocol",
      "{\"anyOf\": [{\"enum\": [\"\", \"http\", \"https\", \"grpc\", \"http2\", \"websocket\", "
      "\"tcp\", "
      "\"udp\"]}, " VARIABLE "]}"},
+    {"marchproxy.xdp.v1.Guard", "interface",
+     "{\"type\": [\"string\", \"array\", \"null\"], \"items\": {\"type\": \"string\"}}"},
+    {"marchproxy.xdp.v1.Guard", "state_file", "{\"type\": [\"string\", \"boolean\"]}"},
+    {"marchproxy.xdp.v1.SynLimit", "cookies",
+     "{\"enum\": [\"off\", \"flood\", \"always\", false]}"},
 };
 
 /* ---- types ---- */
@@ -197,9 +201,8 @@ static bool add_special(struct schema *s, const ProtobufCMessageDescriptor *d,
         add_filters(s, strcmp(d->short_name, "Route") == 0);
         return true;
     }
-    for (size_t i = 0; ours && i < MP_COUNTOF(special); i++) {
-        if (strcmp(special[i].message, d->short_name) == 0 &&
-            strcmp(special[i].field, f->name) == 0) {
+    for (size_t i = 0; i < MP_COUNTOF(special); i++) {
+        if (strcmp(special[i].message, d->name) == 0 && strcmp(special[i].field, f->name) == 0) {
             mp_sb_add_c(s->out, special[i].schema);
             return true;
         }

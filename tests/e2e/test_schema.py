@@ -39,7 +39,8 @@ def test_every_field_is_there(schema):
     ours = messages("marchproxy_config_v1")
     assert sorted(schema["properties"]) == sorted(ours["SimpleFile"] + ["include"])
     seen = 0
-    for package, known in (("marchproxy.config.v1.", ours), ("marchproxy.filters.v1.", messages("marchproxy_filters_v1"))):
+    for package, known in (("marchproxy.config.v1.", ours), ("marchproxy.filters.v1.", messages("marchproxy_filters_v1")),
+                           ("marchproxy.xdp.v1.", messages("marchproxy_xdp_v1"))):
         for name, fields in known.items():
             if package + name in schema["definitions"]:
                 have = schema["definitions"][package + name]["properties"]
@@ -47,8 +48,10 @@ def test_every_field_is_there(schema):
                 assert {h for h in have if h not in fields} <= {f + "_file" for f in fields}, name
                 seen += 1
     assert seen == len(schema["definitions"])
-    for name in ("Service", "Route", "Limits"):
-        assert "marchproxy.config.v1." + name in schema["definitions"]
+    with open(os.path.join(ROOT, "proto", "marchproxy_config_v1.proto"), encoding="utf-8") as f:
+        used = set(re.findall(r"^\s+(?:repeated )?([A-Z]\w+) \w+ = \d+;", f.read(), re.M))
+    assert used >= {"Service", "Route", "Limits"}
+    assert {"marchproxy.config.v1." + name for name in used} <= set(schema["definitions"])
     assert set(schema["properties"]["filters"]["properties"]) >= {"auth", "license", "metrics"}
 
 
