@@ -188,8 +188,7 @@ static bool set_log(const struct mp_options *o)
 /* What belongs to parts that this program does not have yet is not ignored in silence. */
 static void check_environment(void)
 {
-    static const char *const names[] = {"XDS_SERVER", "CLUSTER_API_KEY", "XDP_INTERFACE",
-                                        "XDP_MODE"};
+    static const char *const names[] = {"XDS_SERVER", "CLUSTER_API_KEY"};
     for (size_t i = 0; i < MP_COUNTOF(names); i++) {
         const char *value = getenv(names[i]);
         if (value != NULL && value[0] != '\0') {
