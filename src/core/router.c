@@ -166,6 +166,51 @@ static void send_first(struct mp_filter *f, struct mp_upreq_spec *spec)
     mp_retry_begun(rt, &r->up);
 }
 
+/* To the cluster that was chosen. */
+static enum mp_verdict forward(struct mp_filter *f, struct mp_req_head *h,
+                               const struct mp_route_target *target, bool end)
+{
+    struct mp_stream *s = f->stream;
+    struct router *r = router_of(f);
+    const struct mp_route *route = s->route;
+    if (MP_UNLIKELY(route->conf->limits_grpc)) {
+        r->grpc = mp_grpc_route_timeout(s, route->conf, &r->grpc_ms);
+    }
+    if (MP_UNLIKELY(mp_retry_asked(route->conf, h) && h->upgrade.n == 0)) {
+        r->retry = mp_retry_new(f, r->cluster, h, end);
+        if (r->retry == NULL) {
+            return fail(f, 431, MP_STR(""), 0, "request_headers_too_large");
+        }
+    }
+    struct mp_str path, authority;
+    if (mp_is_err(prepare(f, route, target, &path, &authority))) {
+        return fail(f, 431, MP_STR(""), 0, "request_headers_too_large");
+    }
+    if (route->conf->idle_timeout_ms != UINT64_MAX) {
+        s->idle_timeout_ms = route->conf->idle_timeout_ms;
+        s->idle_deadline = 0;
+        mp_stream_touch(s);
+        mp_stream_arm(s);
+    }
+    struct mp_upreq_spec spec = {
+        .head = h,
+        .path = path,
+        .authority = authority,
+        .end = end,
+        .priority = route->conf->high_priority,
+    };
+    if (MP_UNLIKELY(r->retry != NULL)) {
+        send_first(f, &spec);
+    } else {
+        r->active = true;
+        mp_upreq_start(&r->up, s->cw, r->cluster, &up_ops, &spec);
+    }
+    if ((end || h->upgrade.n > 0 || r->grpc) && !s->ended) {
+        start_route_timeout(f);
+    }
+    return MP_VERDICT_CONTINUE;
+}
+
 static enum mp_verdict on_request_headers(struct mp_filter *f, struct mp_req_head *h, bool end)
 {
     struct mp_stream *s = f->stream;
@@ -208,42 +253,7 @@ static enum mp_verdict on_request_headers(struct mp_filter *f, struct mp_req_hea
         mp_stat_inc(s->stats, MP_ST_HTTP_NO_CLUSTER);
         return fail(f, 503, MP_STR(""), MP_FLAG_NO_CLUSTER, "cluster_not_found");
     }
-    if (MP_UNLIKELY(route->conf->limits_grpc)) {
-        r->grpc = mp_grpc_route_timeout(s, route->conf, &r->grpc_ms);
-    }
-    if (MP_UNLIKELY(mp_retry_asked(route->conf, h) && h->upgrade.n == 0)) {
-        r->retry = mp_retry_new(f, r->cluster, h, end);
-        if (r->retry == NULL) {
-            return fail(f, 431, MP_STR(""), 0, "request_headers_too_large");
-        }
-    }
-    struct mp_str path, authority;
-    if (mp_is_err(prepare(f, route, target, &path, &authority))) {
-        return fail(f, 431, MP_STR(""), 0, "request_headers_too_large");
-    }
-    if (route->conf->idle_timeout_ms != UINT64_MAX) {
-        s->idle_timeout_ms = route->conf->idle_timeout_ms;
-        s->idle_deadline = 0;
-        mp_stream_touch(s);
-        mp_stream_arm(s);
-    }
-    struct mp_upreq_spec spec = {
-        .head = h,
-        .path = path,
-        .authority = authority,
-        .end = end,
-        .priority = route->conf->high_priority,
-    };
-    if (MP_UNLIKELY(r->retry != NULL)) {
-        send_first(f, &spec);
-    } else {
-        r->active = true;
-        mp_upreq_start(&r->up, s->cw, r->cluster, &up_ops, &spec);
-    }
-    if ((end || h->upgrade.n > 0 || r->grpc) && !s->ended) {
-        start_route_timeout(f);
-    }
-    return MP_VERDICT_CONTINUE;
+    return forward(f, h, target, end);
 }
 
 /* Stops the client when the upstream does not keep up. */

@@ -333,3 +333,25 @@ def test_simple_file(make):
                                "retries": {"attempts": 2}}])
     assert p.get().status == 200
     assert len(s.seen) == 2
+
+
+@pytest.mark.parametrize("on,code,tried", [("unavailable", 14, True), ("cancelled", 1, True),
+                                           ("resource-exhausted", 14, False)])
+def test_by_grpc_status_in_the_head(make, on, code, tried):
+    s = Script(reply(200, b"", [("content-type", "application/grpc"), ("grpc-status", str(code))]),
+               200)
+    p = make.proxy(make.origin(s), route=policy(on))
+    assert p.get().status == 200
+    assert len(s.seen) == (2 if tried else 1)
+
+
+def test_trailers_are_sent_again(make):
+    s = Script(503, 200)
+    p = make.proxy(make.origin(s), route=policy("5xx"),
+                   hcm={"http_protocol_options": {"enable_trailers": True}})
+    with p.connect() as c:
+        c.send(b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n" +
+               chunk(b"body", trailers=[("x-sum", "7")]))
+        assert c.response("POST").status == 200
+    assert len(s.seen) == 2
+    assert [(r.body, dict(r.trailers).get("x-sum")) for r in s.seen] == [(b"body", "7")] * 2
