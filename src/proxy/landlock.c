@@ -25,6 +25,7 @@ struct ruleset_attr {
 };
 
 #define READ   (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+#define WRITE  (LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG | FS_TRUNCATE)
 #define SOCKET (LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_REMOVE_FILE)
 
 static const struct {
@@ -69,6 +70,8 @@ static const struct {
     {"/tmp", SOCKET},
     {"/var/tmp", SOCKET},
     {"/var/lib", SOCKET},
+    /* The guard's list of denials. */
+    {"/var/lib/marchproxy", READ | SOCKET | WRITE},
 };
 
 static uint64_t all_fs(int abi)
@@ -87,8 +90,9 @@ static uint64_t all_fs(int abi)
 }
 
 /* A path that is not there needs no rule. */
-static bool add_rule(int ruleset, const char *path, uint64_t access)
+static bool add_rule(int ruleset, const char *path, uint64_t access, uint64_t handled)
 {
+    access &= handled;
     struct stat st;
     int fd = open(path, O_PATH | O_CLOEXEC);
     if (fd < 0) {
@@ -119,7 +123,7 @@ bool mp_landlock_enter(const char **ret_why)
     }
     bool ok = true;
     for (size_t i = 0; ok && i < MP_COUNTOF(rules); i++) {
-        ok = add_rule(ruleset, rules[i].path, rules[i].access);
+        ok = add_rule(ruleset, rules[i].path, rules[i].access, attr.fs);
     }
     ok = ok && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
          syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
