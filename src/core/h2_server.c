@@ -68,7 +68,8 @@ static void fill_request(struct mp_stream *s, const struct mp_h2_head *head)
     s->req.method_name = head->method_name.p != NULL ? head->method_name : MP_STR("");
     s->req.path = head->path.p != NULL ? head->path : MP_STR("");
     s->req.authority = head->authority.p != NULL ? head->authority : MP_STR("");
-    s->req.scheme = MP_STR("http"); /* what the connection is, not what the client says */
+    /* What the connection is, not what the client says. */
+    s->req.scheme = mp_chan_tls(&s->conn->ch) != NULL ? MP_STR("https") : MP_STR("http");
     s->req.has_content_length = head->has_content_length;
     s->req.content_length = head->content_length;
     s->req.hdrs = head->hdrs;

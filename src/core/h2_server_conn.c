@@ -9,7 +9,6 @@
 #include "core/h2_server.h"
 #include "core/snapshot.h"
 #include "core/stats.h"
-#include "io/sock.h"
 
 #define NOTICE_MS 1000 /* for a client that does not answer the PING behind the notice */
 #define TICK_MS   500  /* how exact the times of streams that are only being sent are */
@@ -128,7 +127,7 @@ static void finish_close(struct mp_conn *c)
         return;
     }
     c->lingering = true;
-    mp_sock_shutdown_write(c->cw->w.loop, c->ch.io.fd);
+    mp_chan_shutdown_write(c->cw, &c->ch);
     mp_timer_in(c->cw->w.loop, &c->timer, ms);
 }
 

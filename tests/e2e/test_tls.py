@@ -65,6 +65,19 @@ def test_scheme_is_https(make, ca):
     assert o.last.get("x-forwarded-proto") == "https"
 
 
+def test_http2_over_tls(make, ca):
+    """curl speaks HTTP/2 by ALPN; the upstream learns that it was https."""
+    import subprocess
+    o = make.origin()
+    p = proxy(make, o, [ca.issue("s", "localhost", ["localhost"])], alpn=("h2", "http/1.1"))
+    r = subprocess.run(["curl", "-sS", "--max-time", "10", "--cacert", ca.path, "-w",
+                        "%{http_version} %{http_code}", "--resolve",
+                        "localhost:%d:127.0.0.1" % p.ports[0],
+                        "https://localhost:%d/" % p.ports[0]], capture_output=True, timeout=15)
+    assert r.stdout == b"ok2 200", r.stderr
+    assert o.last.get("x-forwarded-proto") == "https"
+
+
 def test_large_bodies_both_ways(make, ca):
     """Bodies over many records, also when the reader is slow."""
     o = make.origin(echo)
