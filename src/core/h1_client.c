@@ -503,6 +503,11 @@ void mp_h1_client_on_ready(struct mp_io *io, unsigned events)
             mp_cork_flush(cw);
             return;
         }
+        if (uc->ch.io.on_ready != mp_h1_client_on_ready) {
+            /* Another protocol has taken over; what came with the connection is its own. */
+            uc->ch.io.on_ready(io, events & ~(unsigned)MP_IO_OUT);
+            return;
+        }
     } else if ((events & MP_IO_OUT) != 0 && uc->ch.q.n > 0) {
         (void)mp_chan_on_writable(cw, &uc->ch);
         struct mp_upreq *u = uc->req;
