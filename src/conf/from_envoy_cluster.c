@@ -323,6 +323,17 @@ static void build_kind(struct mp_conf_build *b, const pb_cluster *m, struct mp_c
     }
 }
 
+/* A TCP check speaks plain text: where TLS is asked for it may only connect. */
+static void check_plain_text(struct mp_conf_build *b, const struct mp_conf_cluster *c)
+{
+    const struct mp_conf_health_check *h = c->check;
+    if (h && !h->is_http && c->tls && (h->send.n > 0 || h->n_receive > 0)) {
+        (void)mp_build_error(b, "health_checks[0].tcp_health_check",
+                             "use http_health_check, or a tcp_health_check that only connects",
+                             "its bytes would go past the cluster's TLS");
+    }
+}
+
 void mp_build_cluster(struct mp_conf_build *b, const pb_cluster *m, struct mp_conf_cluster *ret)
 {
     *ret = (struct mp_conf_cluster){
@@ -377,4 +388,5 @@ void mp_build_cluster(struct mp_conf_build *b, const pb_cluster *m, struct mp_co
     } else {
         mp_build_missing(b, "load_assignment", NULL, "load_assignment is missing");
     }
+    check_plain_text(b, ret);
 }
