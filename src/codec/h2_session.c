@@ -30,7 +30,7 @@ bool mp_h2_over(const struct mp_h2_session *h)
 
 static void consume(struct mp_h2_stream *st, size_t n)
 {
-    if (n > 0) {
+    if (n > 0 && !st->gone) {
         st->unconsumed -= (uint32_t)n;
         (void)nghttp2_session_consume(st->h->ng, st->id, n);
     }
@@ -90,18 +90,27 @@ static void stream_free(struct mp_h2_stream *st)
     mp_slab_put(h->slab, st);
 }
 
+/* The last of a stream that nghttp2 has forgotten already. */
+static void free_if_gone(struct mp_h2_stream *st)
+{
+    if (st->gone && !st->delivering && (st->user == NULL || st->end_told)) {
+        stream_free(st);
+    }
+}
+
 void mp_h2_detach(struct mp_h2_stream *st)
 {
     st->user = NULL;
     mp_list_remove(&st->ready_link);
     mp_list_remove(&st->drained_link);
     drop_input(st);
+    free_if_gone(st);
 }
 
 void mp_h2_reset(struct mp_h2_stream *st, enum mp_h2_code code)
 {
     struct mp_h2_session *h = st->h;
-    if (st->reset) {
+    if (st->reset || st->gone) {
         return;
     }
     st->reset = true;
@@ -130,38 +139,50 @@ static void tell_end(struct mp_h2_stream *st)
         return;
     }
     st->end_told = true;
+    st->delivering = true;
     if (st->has_trailers) {
         h->ops->on_trailers(h, st, &st->trailers);
     } else {
         h->ops->on_data(h, st, MP_STR(""), true);
     }
+    st->delivering = false;
 }
 
-/* Hands out what waits, and the end behind it. */
+/* Hands out what waits, and the end behind it. The stream may be freed. */
 static void deliver(struct mp_h2_stream *st)
 {
+    struct mp_h2_session *h = st->h;
     while (st->in.n > 0 && wants(st)) {
-        struct mp_str piece = mp_buf_front(&st->in);
-        bool end = piece.n == st->in.n && st->recv_end && !st->has_trailers;
+        /* The owner may let go of the stream in the middle of it. */
+        struct mp_buf held = st->in;
+        mp_buf_init(&st->in);
+        struct mp_str piece = mp_buf_front(&held);
+        bool end = piece.n == held.n && st->recv_end && !st->has_trailers;
         st->end_told |= end;
         st->delivering = true;
-        st->h->ops->on_data(st->h, st, piece, end);
+        h->ops->on_data(h, st, piece, end);
         st->delivering = false;
-        if (st->in.n >= piece.n) { /* it may have been dropped meanwhile */
-            mp_buf_consume(&st->in, st->h->blocks, piece.n);
-            consume(st, MP_MIN(piece.n, (size_t)st->unconsumed));
+        consume(st, MP_MIN(piece.n, (size_t)st->unconsumed));
+        mp_buf_consume(&held, h->blocks, piece.n);
+        if (st->user == NULL) {
+            mp_buf_fini(&held, h->blocks);
+        } else {
+            mp_buf_move(&held, &st->in);
+            st->in = held;
         }
     }
     if (st->in.n == 0 && st->recv_end && st->head_told && !st->delivering) {
         tell_end(st);
     }
+    free_if_gone(st);
 }
 
 void mp_h2_read_on(struct mp_h2_stream *st)
 {
+    struct mp_h2_session *h = st->h;
     if (!st->delivering && st->in.n > 0) {
         deliver(st);
-        st->h->ops->want_flush(st->h); /* window updates */
+        h->ops->want_flush(h); /* window updates */
     }
 }
 
@@ -174,10 +195,10 @@ static void tell_head(struct mp_h2_stream *st)
     st->head_told = true;
     bool end = st->recv_end && st->in.n == 0 && !st->has_trailers;
     st->end_told = end;
+    st->delivering = true;
     h->ops->on_head(h, st, st->head, (enum mp_h2_fault)st->fault, end);
-    if (!end) {
-        deliver(st);
-    }
+    st->delivering = false;
+    deliver(st);
 }
 
 /* Heads that were completed by the piece that has just been parsed, in their order. */
@@ -510,13 +531,18 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
         (void)nghttp2_session_consume_connection(ng, st->unconsumed);
         st->unconsumed = 0;
     }
-    if (!st->head_told && st->head_done && st->user != NULL && !h->server && !h->stopped) {
-        tell_head(st); /* a response that came whole with its end */
+    (void)nghttp2_session_set_stream_user_data(ng, id, NULL);
+    if (!h->server && code == NGHTTP2_NO_ERROR && st->recv_end && st->fault == MP_H2_HEAD_OK &&
+        st->user != NULL && !st->end_told && !h->stopped) {
+        /* A response is complete that its owner has not taken yet. */
+        st->gone = true;
+        mp_list_remove(&st->drained_link);
+        mp_h2_out_free(st);
+        return 0;
     }
     if (!h->stopped) {
         h->ops->on_close(h, st, code, code == NGHTTP2_REFUSED_STREAM && !st->head_done);
     }
-    (void)nghttp2_session_set_stream_user_data(ng, id, NULL);
     stream_free(st);
     return 0;
 }

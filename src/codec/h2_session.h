@@ -111,6 +111,7 @@ struct mp_h2_stream {
     bool out_end;             /* everything is in out */
     bool deferred;            /* nghttp2 waits for more of out */
     bool reset;               /* we have reset it */
+    bool gone;                /* client: complete for nghttp2, not yet for the owner */
     bool is_connect, head_request, tunnel;
     bool has_length;
     uint64_t left;       /* of content-length */
@@ -139,7 +140,8 @@ struct mp_h2_ops {
     bool (*wants_data)(struct mp_h2_session *h, struct mp_h2_stream *st);
     /* st->out went below low_mark (mp_h2_session) after it had been above. */
     void (*on_drained)(struct mp_h2_session *h, struct mp_h2_stream *st);
-    /* The stream is gone with this code; st is freed. Called with user NULL too. unprocessed: the
+    /* The stream is gone with this code; st is freed. Called with user NULL too, and not for a
+     * client's stream whose end has been told. unprocessed: the
      * peer says that it has done nothing for it (GOAWAY, REFUSED_STREAM). */
     void (*on_close)(struct mp_h2_session *h, struct mp_h2_stream *st, uint32_t code,
                      bool unprocessed);
@@ -227,8 +229,8 @@ MP_MUST_USE bool mp_h2_send_trailers(struct mp_h2_stream *st, const struct mp_hd
 void mp_h2_reset(struct mp_h2_stream *st, enum mp_h2_code code);
 /* wants_data has become true. */
 void mp_h2_read_on(struct mp_h2_stream *st);
-/* The owner's object goes: st->user becomes NULL, what comes is dropped; what was given is
- * still sent. */
+/* The owner's object goes (for a client that is also how it takes note of the end): st->user
+ * becomes NULL, what comes is dropped; what was given is still sent. */
 void mp_h2_detach(struct mp_h2_stream *st);
 
 /* ---- the connection ---- */

@@ -12,10 +12,12 @@ typedef Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions pb_upstream_
 #define CLUSTER(value) ENVOY__CONFIG__CLUSTER__V3__CLUSTER__##value
 #define HEALTH(value)  ENVOY__CONFIG__CORE__V3__HEALTH_STATUS__##value
 
-#define BUFFER_DEFAULT   (1024 * 1024)
-#define HEAD_DEFAULT     (60 * 1024)
-#define WEIGHT_MAX       1000000
-#define PRIORITY_MAX     128
+#define BUFFER_DEFAULT (1024 * 1024)
+#define HEAD_DEFAULT   (60 * 1024)
+#define WEIGHT_MAX     1000000
+#define PRIORITY_MAX   128
+#define PROTOCOL(value) \
+    ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_##value
 #define UPSTREAM_OPTIONS "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 /* ---- endpoints ---- */
@@ -253,6 +255,16 @@ static void check_http1(struct mp_conf_build *b, const pb_http1_options *m)
                          "HTTP/1 options of a cluster are not supported");
 }
 
+static void build_http2(struct mp_conf_build *b,
+                        const Envoy__Config__Core__V3__Http2ProtocolOptions *m,
+                        struct mp_conf_cluster *ret)
+{
+    size_t mark = mp_build_enter(b, "http2_protocol_options");
+    ret->http2 = true;
+    mp_build_http2(b, m, &ret->http2_options);
+    mp_build_leave(b, mark);
+}
+
 static void build_upstream_options(struct mp_conf_build *b, const pb_cluster *m,
                                    struct mp_conf_cluster *ret)
 {
@@ -272,11 +284,15 @@ static void build_upstream_options(struct mp_conf_build *b, const pb_cluster *m,
             build_common(b, o->common_http_protocol_options, ret);
             if (o->explicit_http_config) {
                 size_t mark2 = mp_build_enter(b, "explicit_http_config");
-                if (!o->explicit_http_config->http_protocol_options) {
+                if (o->explicit_http_config->protocol_config_case == 0) {
                     mp_build_missing(b, NULL, "add http_protocol_options: {}",
                                      "no protocol is chosen");
+                } else if (o->explicit_http_config->protocol_config_case ==
+                           PROTOCOL(HTTP2_PROTOCOL_OPTIONS)) {
+                    build_http2(b, o->explicit_http_config->http2_protocol_options, ret);
+                } else {
+                    check_http1(b, o->explicit_http_config->http_protocol_options);
                 }
-                check_http1(b, o->explicit_http_config->http_protocol_options);
                 mp_build_leave(b, mark2);
             } else {
                 mp_build_missing(b, NULL, "add explicit_http_config: {http_protocol_options: {}}",
@@ -364,6 +380,9 @@ void mp_build_cluster(struct mp_conf_build *b, const pb_cluster *m, struct mp_co
                  &ret->requests_per_connection);
     build_common(b, m->common_http_protocol_options, ret);
     check_http1(b, m->http_protocol_options);
+    if (m->http2_protocol_options) {
+        build_http2(b, m->http2_protocol_options, ret);
+    }
     build_upstream_options(b, m, ret);
     mp_build_balance(b, m, ret);
     mp_build_health(b, m, ret);

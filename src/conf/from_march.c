@@ -101,13 +101,9 @@ static void check_service(struct mp_march *m, const pb_service *s)
     }
     switch (protocol_of(s->protocol)) {
     case PLAIN_HTTP:
+    case NEEDS_HTTP2:
         break;
     case NEEDS_TLS:
-        break;
-    case NEEDS_HTTP2:
-        (void)mp_build_error(
-            b, "protocol", "use http",
-            "protocol \"%s\" needs HTTP/2 to the service, which is not supported yet", s->protocol);
         break;
     case OTHER_LAYER: {
         size_t line;
@@ -122,10 +118,6 @@ static void check_service(struct mp_march *m, const pb_service *s)
         break;
     }
     mp_march_check_service_tls(m, s);
-    if (s->http2_enabled) {
-        (void)mp_build_error(b, "http2_enabled", "use false",
-                             "HTTP/2 to services is not supported yet");
-    }
     check_balance(m, s);
 }
 
@@ -419,6 +411,10 @@ static void set_ejection(struct mp_march *m, const pb_service *s, pb_cluster *c)
 pb_cluster *mp_march_cluster(struct mp_march *m, const pb_service *s)
 {
     pb_cluster *c = MP_MARCH_NEW(m, envoy__config__cluster__v3__cluster);
+    if (s->http2_enabled || protocol_of(s->protocol) == NEEDS_HTTP2) {
+        c->http2_protocol_options =
+            MP_MARCH_NEW(m, envoy__config__core__v3__http2_protocol_options);
+    }
     bool all_ip = true, ip6;
     for (size_t i = 0; i < s->n_hosts; i++) {
         all_ip &= mp_conf_is_ip(s->hosts[i], &ip6);

@@ -310,7 +310,6 @@ struct mp_conf_http2 {
     bool table_size_set;
     /* PING after this long, or when the connection was idle for so long; 0: none */
     uint64_t ka_interval_ms, ka_idle_ms, ka_timeout_ms;
-    uint32_t ka_jitter_percent;
 };
 /* x-forwarded-client-cert. */
 enum mp_conf_xfcc {
@@ -560,8 +559,9 @@ struct mp_conf_cluster {
     uint64_t max_connection_duration_ms;
     uint32_t requests_per_connection; /* 0: no limit */
     struct mp_conf_breaker breakers[MP_PRIORITIES];
-    uint32_t buffer_limit;                        /* per connection */
-    bool http2;                                   /* refused until HTTP/2 upstreams exist */
+    uint32_t buffer_limit; /* per connection */
+    bool http2;            /* HTTP/1 otherwise */
+    struct mp_conf_http2 http2_options;
     uint32_t ka_idle_s, ka_interval_s, ka_probes; /* TCP keepalive; all 0: off */
     struct mp_conf_tls *tls;                      /* NULL: none */
     uint8_t proxy_protocol;                       /* version of the header sent first; 0: none */

@@ -45,6 +45,7 @@ struct mp_host_local *mp_host_local_new(struct mp_cluster_local *c, const struct
     }
     mp_list_init(&h->idle);
     mp_list_init(&h->busy);
+    mp_list_init(&h->multi);
     mp_list_init(&h->connecting);
     mp_list_init(&h->pending);
     return h;

@@ -11,6 +11,7 @@
 #include "core/cluster.h"
 #include "core/conn.h"
 #include "core/filter_stats.h"
+#include "core/h2_client.h"
 #include "core/listener.h"
 #include "core/overload.h"
 #include "core/stats.h"
@@ -67,6 +68,7 @@ struct mp_core_worker *mp_core_worker_new(struct mp_engine *e, uint32_t id, stru
     mp_slab_init(&cw->conns, sizeof(struct mp_conn), 0);
     mp_slab_init(&cw->upconns, sizeof(struct mp_upconn), 0);
     mp_slab_init(&cw->h2_servers, mp_h2_server_size, 0);
+    mp_slab_init(&cw->h2_clients, mp_h2_client_size, 0);
     mp_slab_init(&cw->h2_streams, sizeof(struct mp_h2_stream), 0);
     mp_slab_init(&cw->mores, sizeof(struct mp_chan_more), 0);
     mp_list_init(&cw->listeners);
@@ -212,6 +214,7 @@ struct mp_core_worker *mp_core_worker_free(struct mp_core_worker *cw)
     mp_slab_fini(&cw->conns);
     mp_slab_fini(&cw->upconns);
     mp_slab_fini(&cw->h2_servers);
+    mp_slab_fini(&cw->h2_clients);
     mp_slab_fini(&cw->h2_streams);
     mp_slab_fini(&cw->mores);
     mp_tls_worker_fini(&cw->tls);

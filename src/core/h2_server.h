@@ -3,9 +3,7 @@
 #pragma once
 #include "codec/h2_session.h"
 #include "core/conn.h"
-
-/* Output that may wait for a socket; the rest waits in the streams. */
-#define MP_H2_BACKLOG_MAX (64 * 1024)
+#include "core/h2_conf.h"
 
 enum mp_h2_leaving {
     MP_H2_STAYS,

@@ -423,30 +423,6 @@ static void on_timer(struct mp_timer *t)
 
 /* ---- the beginning ---- */
 
-static void set_conf(struct mp_h2_conf *ret, const struct mp_conf_http *hc)
-{
-    mp_h2_conf_defaults(ret, true);
-    const struct mp_conf_http2 *c = &hc->http2;
-    ret->head_bytes_max = hc->head_bytes_max;
-    ret->fields_max = hc->fields_max;
-    ret->allow_connect = c->allow_connect;
-    ret->table_size = c->table_size_set ? c->table_size : ret->table_size;
-    const struct {
-        uint32_t *to, value;
-    } set[] = {
-        {&ret->max_concurrent_streams, c->max_concurrent_streams},
-        {&ret->stream_window, c->stream_window},
-        {&ret->conn_window, c->conn_window},
-        {&ret->outbound_control_frames_max, c->outbound_control_frames_max},
-        {&ret->empty_frames_max, c->empty_frames_max},
-        {&ret->priority_frames_per_stream, c->priority_frames_per_stream},
-        {&ret->window_updates_per_data_frame, c->window_updates_per_data_frame},
-    };
-    for (size_t i = 0; i < MP_COUNTOF(set); i++) {
-        *set[i].to = set[i].value != 0 ? set[i].value : *set[i].to;
-    }
-}
-
 const struct mp_conn_proto mp_h2_server_proto = {
     .name = "http2", .drain = drain, .cut = cut, .closed = closed};
 
@@ -464,7 +440,9 @@ void mp_h2_server_begin(struct mp_conn *c, char *first, size_t n)
     s->cw = cw;
     s->heard_ms = s->ping_ms = now;
     s->head_ms = s->idle_ms = now;
-    set_conf(&s->conf, conf_of(c));
+    mp_h2_conf_set(&s->conf, &conf_of(c)->http2, true);
+    s->conf.head_bytes_max = conf_of(c)->head_bytes_max;
+    s->conf.fields_max = conf_of(c)->fields_max;
     mp_task_init(&s->task, run_flush);
     if (!mp_h2_init(&s->h, &s->conf, &mp_h2_server_ops, s, &cw->w.blocks, &cw->h2_streams, now)) {
         mp_slab_put(&cw->h2_servers, s);

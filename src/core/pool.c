@@ -9,11 +9,16 @@
  * The connection limit is the cluster's, over all workers; a host without any connection on this
  * worker may always open one, so that a limit held by others can slow a request but never starve
  * it. While requests wait for room under the limit, no connection of the cluster goes idle.
+ *
+ * HTTP/2: a request takes a connection of its host that has room. Connects are made as many as are
+ * needed to carry what waits, and belong to nobody.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "base/assert.h"
+#include "codec/h2_session.h"
+#include "core/h2_client.h"
 #include "core/outlier.h"
 #include "core/stats.h"
 #include "core/upconn.h"
@@ -77,6 +82,9 @@ void mp_upconn_close(struct mp_upconn *uc)
         }
     }
     uc->state = MP_UPCONN_CLOSED;
+    if (uc->h2 != NULL) {
+        mp_h2_client_closed(uc);
+    }
     mp_stat_add(c->stats, MP_ST_CLUSTER_CX_RX_BYTES, uc->ch.rx);
     mp_stat_add(c->stats, MP_ST_CLUSTER_CX_TX_BYTES, uc->ch.tx);
     mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_DESTROY);
@@ -109,6 +117,13 @@ static bool evict_idle(struct mp_cluster_local *c, const struct mp_host_local *e
             MP_CONTAINER_OF(coldest, struct mp_upconn, link)->priority == priority) {
             mp_upconn_close(MP_CONTAINER_OF(coldest, struct mp_upconn, link));
             return true;
+        }
+        MP_LIST_FOREACH (it, &h->multi) {
+            struct mp_upconn *uc = MP_CONTAINER_OF(it, struct mp_upconn, link);
+            if (h != except && mp_h2_client_is_idle(uc)) {
+                mp_upconn_close(uc);
+                return true;
+            }
         }
     }
     return false;
@@ -166,7 +181,7 @@ static struct mp_upconn *connect_one(struct mp_host_local *h, unsigned priority)
     h->n_connecting++;
     mp_list_push_back(&h->connecting, &uc->link);
     mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_TOTAL);
-    mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_HTTP1_TOTAL);
+    mp_stat_add(c->stats, MP_ST_CLUSTER_CX_HTTP1_TOTAL, !conf->http2);
     mp_stat_inc(c->stats, MP_ST_CLUSTER_CX_ACTIVE);
     if (conf->connect_timeout_ms > 0) {
         mp_timer_in(cw->w.loop, &uc->timer, conf->connect_timeout_ms);
@@ -198,10 +213,27 @@ static void leave_pending(struct mp_upreq *u)
     mp_stat_dec(h->cluster->stats, MP_ST_CLUSTER_RQ_PENDING_ACTIVE);
 }
 
-/* The connect has failed, and with it the request that it was made for. */
+static bool speaks_h2(const struct mp_host_local *h)
+{
+    const struct mp_cluster *conf = h->cluster->conf;
+    return conf != NULL && conf->conf->http2;
+}
+
+/* The connect has failed, and with it the request that it was made for; with HTTP/2 all that waited
+ * for it. */
 static void fail_owner(struct mp_upconn *uc, enum mp_upreq_end why, const char *details)
 {
     struct mp_upreq *u = uc->for_req;
+    struct mp_host_local *h = uc->host;
+    if (speaks_h2(h)) {
+        uint32_t n = h->n_connecting > 1 ? 1 : h->n_pending;
+        for (; n > 0 && !mp_list_empty(&h->pending); n--) {
+            u = MP_CONTAINER_OF(h->pending.next, struct mp_upreq, link);
+            leave_pending(u);
+            mp_upreq_finish(u, why, details);
+        }
+        return;
+    }
     if (u != NULL) {
         leave_pending(u);
         mp_upreq_finish(u, why, details);
@@ -236,9 +268,37 @@ static struct mp_upreq *first_unbound(const struct mp_host_local *h)
     return NULL;
 }
 
+/* Each connect will carry as many as the peer lets us; it tells later. */
+static uint32_t streams_expected(const struct mp_host_local *h)
+{
+    uint32_t n = h->cluster->conf->conf->http2_options.max_concurrent_streams;
+    return n > 0 && n < 100 ? n : 100;
+}
+
+static bool serve_pending_h2(struct mp_host_local *h)
+{
+    while (!h->removed && h->n_pending > h->n_connecting * streams_expected(h)) {
+        struct mp_upreq *u = MP_CONTAINER_OF(h->pending.next, struct mp_upreq, link);
+        if (!may_connect(h, u->priority)) {
+            return false;
+        }
+        if (connect_one(h, u->priority) != NULL) {
+            continue;
+        }
+        leave_pending(u);
+        u->why = MP_UP_CONNECT_FAILED;
+        u->details = "upstream_reset_before_response_started{connection_failure}";
+        mp_task_defer(h->cluster->cw->w.loop, &u->end_task);
+    }
+    return true;
+}
+
 /* Connections for requests that have none coming. False: the limit. */
 static bool serve_pending(struct mp_host_local *h)
 {
+    if (speaks_h2(h)) {
+        return serve_pending_h2(h);
+    }
     while (h->n_unbound > 0 && !h->removed) {
         struct mp_upreq *u = first_unbound(h);
         struct mp_upconn *uc = find_orphan(h);
@@ -285,11 +345,22 @@ void mp_host_close_unused(struct mp_host_local *h)
     while (!mp_list_empty(&h->connecting)) {
         mp_upconn_close(MP_CONTAINER_OF(h->connecting.next, struct mp_upconn, link));
     }
+    MP_LIST_FOREACH_SAFE (it, &h->multi) {
+        struct mp_upconn *uc = MP_CONTAINER_OF(it, struct mp_upconn, link);
+        if (mp_h2_client_is_idle(uc)) {
+            mp_upconn_close(uc);
+        } else {
+            mp_h2_client_leave(uc);
+        }
+    }
 }
 
 void mp_host_close_all(struct mp_host_local *h)
 {
     mp_host_close_unused(h);
+    while (!mp_list_empty(&h->multi)) {
+        mp_upconn_close(MP_CONTAINER_OF(h->multi.next, struct mp_upconn, link));
+    }
     while (!mp_list_empty(&h->busy)) {
         struct mp_upconn *uc = MP_CONTAINER_OF(h->busy.next, struct mp_upconn, link);
         struct mp_upreq *u = uc->req;
@@ -325,14 +396,16 @@ static bool wants_fresh(const struct mp_upreq *u)
 static void attach(struct mp_upconn *uc, struct mp_upreq *u)
 {
     u->reused_conn = uc->state == MP_UPCONN_IDLE || uc->requests > 0;
-    uc->state = MP_UPCONN_BUSY;
-    uc->req = u;
     uc->requests++;
-    uc->n_1xx = 0;
-    uc->body = MP_BODY_NONE;
-    mp_list_remove(&uc->link);
-    mp_list_push_back(&uc->host->busy, &uc->link);
-    mp_timer_unset(&uc->timer);
+    if (uc->h2 == NULL) {
+        uc->state = MP_UPCONN_BUSY;
+        uc->req = u;
+        uc->n_1xx = 0;
+        uc->body = MP_BODY_NONE;
+        mp_list_remove(&uc->link);
+        mp_list_push_back(&uc->host->busy, &uc->link);
+        mp_timer_unset(&uc->timer);
+    }
     u->conn = uc;
     u->sent_ns = mp_loop_now_ns(uc->cw->w.loop);
     if (!u->counted) {
@@ -343,7 +416,53 @@ static void attach(struct mp_upconn *uc, struct mp_upreq *u)
     if (u->ops->on_host != NULL) {
         u->ops->on_host(u, uc->host->text, uc->host->hostname);
     }
+    if (uc->h2 != NULL) {
+        mp_h2_client_send(u);
+        return;
+    }
     mp_h1_client_send_head(u);
+}
+
+/* A connection that can take the request at once, or NULL. */
+static struct mp_upconn *find_ready(struct mp_host_local *h, const struct mp_upreq *u)
+{
+    MP_LIST_FOREACH (it, &h->multi) {
+        struct mp_upconn *uc = MP_CONTAINER_OF(it, struct mp_upconn, link);
+        if (mp_h2_client_has_room(uc)) {
+            return uc;
+        }
+    }
+    return wants_fresh(u) || mp_list_empty(&h->idle)
+               ? NULL
+               : MP_CONTAINER_OF(h->idle.next, struct mp_upconn, link);
+}
+
+void mp_host_use_room(struct mp_host_local *h, struct mp_upconn *uc)
+{
+    while (uc->state != MP_UPCONN_CLOSED && !mp_list_empty(&h->pending) &&
+           mp_h2_client_has_room(uc)) {
+        struct mp_upreq *u = MP_CONTAINER_OF(h->pending.next, struct mp_upreq, link);
+        leave_pending(u);
+        attach(uc, u);
+    }
+}
+
+/* Connected, and the peer speaks HTTP/2. */
+static void begin_h2(struct mp_upconn *uc)
+{
+    struct mp_host_local *h = uc->host;
+    if (uc->for_req != NULL) {
+        unbind(uc->for_req);
+    }
+    h->n_connecting--;
+    mp_list_remove(&uc->link);
+    mp_list_push_front(&h->multi, &uc->link);
+    uc->state = MP_UPCONN_BUSY;
+    if (!mp_h2_client_begin(uc)) {
+        mp_upconn_close(uc);
+        return;
+    }
+    mp_host_use_room(h, uc);
 }
 
 void mp_host_move_pending(struct mp_host_local *h)
@@ -359,8 +478,9 @@ void mp_host_move_pending(struct mp_host_local *h)
         h->n_active--;
         to->n_active++;
         u->host = to;
-        if (!wants_fresh(u) && !mp_list_empty(&to->idle)) {
-            attach(MP_CONTAINER_OF(to->idle.next, struct mp_upconn, link), u);
+        struct mp_upconn *ready = find_ready(to, u);
+        if (ready != NULL) {
+            attach(ready, u);
             continue;
         }
         enqueue(u);
@@ -404,6 +524,10 @@ void mp_upconn_on_connected(struct mp_upconn *uc, int err)
     }
     mp_stat_record(c->stats, MP_ST_CLUSTER_CX_CONNECT_MS,
                    (mp_loop_now_ns(uc->cw->w.loop) - uc->created_ns) / 1000);
+    if (mp_h2_client_wanted(uc) && c->conf != NULL) {
+        begin_h2(uc);
+        return;
+    }
     struct mp_upreq *u = uc->for_req;
     if (MP_UNLIKELY(!mp_upconn_is_for(uc, u))) {
         mp_upconn_close(uc); /* another request takes its place */
@@ -524,7 +648,10 @@ static void detach(struct mp_upreq *u)
 {
     mp_task_cancel(&u->end_task);
     struct mp_upconn *uc = u->conn;
-    if (uc != NULL) {
+    if (uc != NULL && uc->h2 != NULL) {
+        mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_RQ_TX_RESET);
+        mp_h2_client_cancel(u);
+    } else if (uc != NULL) {
         u->conn = NULL;
         uc->req = NULL;
         mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_RQ_TX_RESET);
@@ -553,6 +680,21 @@ void mp_upreq_finish(struct mp_upreq *u, enum mp_upreq_end why, const char *deta
     detach(u);
     account_end(u);
     u->ops->on_end(u, why, details);
+}
+
+void mp_upreq_refused(struct mp_upreq *u)
+{
+    bool whole = u->no_body || (u->body_sent == 0 && !u->req_end);
+    if (whole && !u->retried && !u->any_response && !u->host->removed) {
+        u->retried = true;
+        u->head_sent = false;
+        mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_RQ_RESENT);
+        enqueue(u);
+        serve_cluster(u->cluster, u->host);
+        return;
+    }
+    mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_RQ_RX_RESET);
+    mp_upreq_finish(u, MP_UP_RESET, "upstream_reset_before_response_started{refused_stream}");
 }
 
 void mp_upreq_conn_lost(struct mp_upreq *u, enum mp_upreq_end why, const char *details)
@@ -638,8 +780,9 @@ void mp_upreq_start(struct mp_upreq *u, struct mp_core_worker *cw, struct mp_clu
     }
     u->host = h;
     h->n_active++;
-    if (!u->fresh && !mp_list_empty(&h->idle)) {
-        attach(MP_CONTAINER_OF(h->idle.next, struct mp_upconn, link), u);
+    struct mp_upconn *ready = find_ready(h, u);
+    if (ready != NULL) {
+        attach(ready, u);
         return;
     }
     if (!u->unlimited &&
@@ -671,6 +814,10 @@ void mp_upreq_data(struct mp_upreq *u, struct mp_str data, bool end)
         hold(u, data, end);
         return;
     }
+    if (u->conn->h2 != NULL) {
+        mp_h2_client_send_data(u, data, end);
+        return;
+    }
     mp_h1_client_send_data(u, data, end);
 }
 
@@ -685,16 +832,27 @@ void mp_upreq_trailers(struct mp_upreq *u, struct mp_hdrs *t)
         u->held_all = true;
         return;
     }
+    if (u->conn->h2 != NULL) {
+        mp_h2_client_send_trailers(u);
+        return;
+    }
     mp_h1_client_send_trailers(u);
 }
 
 size_t mp_upreq_queued(const struct mp_upreq *u)
 {
+    if (u->h2 != NULL) {
+        return u->held.n + u->h2->out.n;
+    }
     return u->held.n + (u->conn != NULL ? mp_chan_backlog(&u->conn->ch) : 0);
 }
 
 void mp_upreq_read_on(struct mp_upreq *u)
 {
+    if (u->h2 != NULL) {
+        mp_h2_read_on(u->h2);
+        return;
+    }
     if (!u->ended && u->conn != NULL && u->conn->ch.readable && !u->conn->in_read) {
         mp_stat_inc(u->cluster->stats, MP_ST_CLUSTER_FLOW_RESUMED);
         mp_h1_client_read(u->conn);

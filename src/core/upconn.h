@@ -14,18 +14,22 @@
 
 enum mp_upconn_state { MP_UPCONN_CONNECTING, MP_UPCONN_IDLE, MP_UPCONN_BUSY, MP_UPCONN_CLOSED };
 
+struct mp_h2_client;
+
 struct mp_upconn {
     uint32_t magic;
     uint8_t state; /* enum mp_upconn_state */
     uint8_t body;  /* enum mp_body_kind of the response, or MP_BODY_IN_TRAILERS */
     bool keep_alive;
     bool in_read;
+    bool negotiated_h2; /* by ALPN */
     uint8_t n_1xx;
     uint8_t priority; /* in whose breaker it counts */
     bool connected;   /* CONNECTING: the socket is, TLS is not yet */
     struct mp_core_worker *cw;
     struct mp_host_local *host;
     struct mp_upreq *req;     /* BUSY */
+    struct mp_h2_client *h2;  /* HTTP/2: many requests, none of them in req */
     struct mp_upreq *for_req; /* CONNECTING: waits for this one; NULL: it was served otherwise */
     struct mp_chan ch;
     struct mp_list link;
@@ -47,6 +51,11 @@ void mp_upconn_release(struct mp_upconn *uc, bool reusable);
 void mp_upreq_finish(struct mp_upreq *u, enum mp_upreq_end why, const char *details);
 /* Connection lost under u. Sends it again on a fresh connection when that is safe. */
 void mp_upreq_conn_lost(struct mp_upreq *u, enum mp_upreq_end why, const char *details);
+/* The upstream has not processed it (HTTP/2): sent once more when none of its body is lost. u->conn
+ * must have been detached. */
+void mp_upreq_refused(struct mp_upreq *u);
+/* Requests that wait for the host go on this connection while it has room. */
+void mp_host_use_room(struct mp_host_local *h, struct mp_upconn *uc);
 void mp_upconn_on_connected(struct mp_upconn *uc, int err);
 
 /* upconn_start.c */

@@ -17,6 +17,7 @@
 
 struct mp_cluster_local;
 struct mp_core_worker;
+struct mp_h2_stream;
 struct mp_host_local;
 struct mp_upconn;
 struct mp_upreq;
@@ -60,6 +61,7 @@ struct mp_upreq {
     struct mp_cluster_local *cluster;
     struct mp_host_local *host;
     struct mp_upconn *conn;   /* NULL: waiting for one */
+    struct mp_h2_stream *h2;  /* on an HTTP/2 connection */
     struct mp_upconn *coming; /* pending: the connect made for it; NULL: none (limit) */
     struct mp_list link;      /* in the pending queue */
     struct mp_task end_task;  /* failure found inside mp_upreq_start */
@@ -83,6 +85,7 @@ struct mp_upreq {
     bool unlimited;       /* spec.host */
     uint8_t priority;     /* MP_PRIORITY_* */
     uint8_t why;          /* enum mp_upreq_end for end_task */
+    uint8_t n_1xx;        /* HTTP/2; HTTP/1 counts on its connection */
     const char *details;
     uint64_t req_left;  /* of a body with length */
     struct mp_buf held; /* body kept while there is no connection */

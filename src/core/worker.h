@@ -34,7 +34,7 @@ struct mp_core_worker {
 
     struct mp_cork cork;
     struct mp_hdr *fields; /* parser scratch: MP_FIELDS_SCRATCH entries */
-    struct mp_slab conns, upconns, hosts, h2_servers, h2_streams, mores;
+    struct mp_slab conns, upconns, hosts, h2_servers, h2_clients, h2_streams, mores;
     struct mp_hs_entry *hs_failures; /* core/hs_budget.h; NULL: none so far */
     struct mp_tls_worker tls;
     struct mp_chan *tls_in;  /* whose bytes are in tls.in; NULL: nobody's */
