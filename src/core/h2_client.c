@@ -32,7 +32,8 @@ static void fill_head(const struct mp_upreq *u, struct mp_h2_head *ret)
                                .method_name = h->method_name,
                                .path = u->path,
                                .authority = u->authority,
-                               .scheme = MP_STR("http"),
+                               .scheme = mp_chan_tls(&u->conn->ch) != NULL ? MP_STR("https")
+                                                                           : MP_STR("http"),
                                .has_content_length = h->has_content_length,
                                .content_length = h->content_length,
                                .hdrs = h->hdrs};
