@@ -328,7 +328,8 @@ int mp_h2_on_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t 
         pre = MP_STR("");
     } while (n > 0);
     st->moved_ms = h->now_ms;
-    if (st->user != NULL && before > h->low_mark && st->out.n <= h->low_mark && !h->stopped &&
+    bool low = (before > h->low_mark && st->out.n <= h->low_mark) || st->out.n == 0;
+    if (st->user != NULL && low && !st->out_end && !h->stopped &&
         mp_list_empty(&st->drained_link)) {
         mp_list_push_back(&h->drained, &st->drained_link);
     }

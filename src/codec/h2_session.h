@@ -138,7 +138,7 @@ struct mp_h2_ops {
     void (*on_trailers)(struct mp_h2_session *h, struct mp_h2_stream *st, struct mp_hdrs *t);
     /* May on_data be called? Otherwise mp_h2_read_on later. */
     bool (*wants_data)(struct mp_h2_session *h, struct mp_h2_stream *st);
-    /* st->out went below low_mark (mp_h2_session) after it had been above. */
+    /* st->out went below low_mark (mp_h2_session) after it had been above, or became empty. */
     void (*on_drained)(struct mp_h2_session *h, struct mp_h2_stream *st);
     /* The stream is gone with this code; st is freed. Called with user NULL too, and not for a
      * client's stream whose end has been told. unprocessed: the

@@ -399,6 +399,10 @@ void mp_build_cluster(struct mp_conf_build *b, const pb_cluster *m, struct mp_co
     b->hash = &ret->source.hash;
     mp_build_tls_up(b, m->transport_socket, ret);
     b->hash = NULL;
+    if (ret->http2 && ret->proxy_protocol > 0) {
+        (void)mp_build_error(b, "transport_socket", "use HTTP/1 to this cluster",
+                             "a PROXY header names one client, HTTP/2 carries many");
+    }
     if (m->load_assignment) {
         size_t mark = mp_build_enter(b, "load_assignment");
         build_endpoints(b, m->load_assignment, ret);

@@ -71,7 +71,8 @@ struct mp_host_local {
     uint32_t n_unbound;  /* of the pending: no connect is being made for them */
     struct mp_list idle; /* mp_upconn.link, warmest first */
     struct mp_list busy;
-    struct mp_list multi;      /* HTTP/2 connections, those with room first */
+    struct mp_list multi;      /* HTTP/2 connections, the newest first */
+    uint32_t h2_streams_max;   /* that the host allowed a connection at last; 0: not known */
     struct mp_list connecting; /* oldest first */
     struct mp_list pending;    /* mp_upreq.link, oldest first */
     struct mp_task free_task;

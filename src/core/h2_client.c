@@ -272,7 +272,8 @@ static void on_close(struct mp_h2_session *h, struct mp_h2_stream *st, uint32_t 
 
 static void on_settings(struct mp_h2_session *h)
 {
-    client_of(h)->room_changed = true;
+    /* The next connection is not given more before its own SETTINGS come. */
+    client_of(h)->uc->host->h2_streams_max = MP_MAX(mp_h2_peer_streams_max(h), 1U);
 }
 
 static void on_goaway(struct mp_h2_session *h, uint32_t code)

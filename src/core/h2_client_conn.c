@@ -44,6 +44,10 @@ bool mp_h2_client_has_room(const struct mp_upconn *uc)
 {
     const struct mp_h2_client *c = uc->h2;
     const struct mp_conf_cluster *conf = conf_of(c);
+    uint32_t known = uc->host->h2_streams_max;
+    if (!c->h.got_settings && known > 0 && c->h.n_streams >= known) {
+        return false;
+    }
     return conf != NULL && !c->leaving && !c->lost && !c->h.stopped && !uc->ch.failed &&
            !uc->host->removed && c->h.n_streams < c->conf.max_concurrent_streams &&
            mp_h2_may_open(&c->h) &&
@@ -199,7 +203,7 @@ static bool none_waits(const struct mp_h2_client *c)
 static void check_end(struct mp_h2_client *c)
 {
     struct mp_upconn *uc = c->uc;
-    if (c->h.ended) {
+    if (c->h.ended || (mp_h2_over(&c->h) && !c->lost && c->h.n_streams > 0)) {
         mp_stat_inc(stats_of(c), MP_ST_CLUSTER_CX_PROTOCOL_ERROR);
         fail_streams(c, MP_UP_PROTOCOL_ERROR,
                      "upstream_reset_before_response_started{protocol_error}");
@@ -214,6 +218,7 @@ static void check_end(struct mp_h2_client *c)
         c->leaving = true;
     }
     bool over = c->leaving || c->h.draining || uc->host->removed || conf_of(c) == NULL;
+    over |= mp_h2_over(&c->h);
     if ((c->lost && none_waits(c)) || (over && c->h.n_streams == 0)) {
         close_now(c);
     }

@@ -14,7 +14,6 @@ struct mp_h2_client {
     bool lost;           /* the peer has gone; complete responses are still being taken */
     bool busy;           /* there are streams */
     bool in_read;
-    bool room_changed; /* requests that wait may find room now */
     bool ping_out;
     uint64_t heard_ms, ping_ms;
     uint64_t idle_ms; /* since when there are no streams; 0: there are */

@@ -272,7 +272,8 @@ static struct mp_upreq *first_unbound(const struct mp_host_local *h)
 static uint32_t streams_expected(const struct mp_host_local *h)
 {
     uint32_t n = h->cluster->conf->conf->http2_options.max_concurrent_streams;
-    return n > 0 && n < 100 ? n : 100;
+    uint32_t known = h->h2_streams_max > 0 ? MP_MIN(h->h2_streams_max, 100U) : 100;
+    return n > 0 && n < known ? n : known;
 }
 
 static bool serve_pending_h2(struct mp_host_local *h)
