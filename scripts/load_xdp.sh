@@ -26,7 +26,9 @@ caps=$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status)
 if [ "$(id -u)" != 0 ] && [ $((0x$caps >> 12 & 1)) = 0 ]; then
     fail "needs root or CAP_NET_ADMIN (and CAP_BPF)"
 fi
-ip link set dev "$iface" "$flag" off 2>/dev/null || true
+for old in xdpdrv xdpgeneric xdpoffload; do
+    ip link set dev "$iface" "$old" off 2>/dev/null || true
+done
 ip -force link set dev "$iface" "$flag" object "$object" section xdp.frags ||
     fail "cannot attach to $iface in mode $mode (another mode may do: skb)"
 echo "attached to $iface ($mode)"

@@ -164,7 +164,7 @@ static const char *load_cure(int err)
     case EACCES:
         return "start as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN";
     case ENOMEM:
-        return "give the service more memory: the maps take about 250 MB";
+        return "give the service more memory: the maps take about 150 MB";
     default:
         return "marchctl kernel says what this kernel lacks; it must be 5.15 or newer";
     }
