@@ -24,7 +24,8 @@ static const struct mp_admin_page builtin[] = {
      "name_regex: only resources whose whole name matches\n"
      "include_eds: endpoints, as they are resolved now, as well\n"},
     {"/drain_listeners", MP_METHOD_POST, mp_admin_page_drain_listeners,
-     "stop accepting; connections close after their current response", NULL},
+     "stop accepting; connections close after their current response",
+     "graceful: as it always is\n"},
     {"/healthcheck/fail", MP_METHOD_POST, mp_admin_page_healthcheck_fail,
      "cause the server to fail health checks", NULL},
     {"/healthcheck/ok", MP_METHOD_POST, mp_admin_page_healthcheck_ok,
@@ -37,12 +38,16 @@ static const struct mp_admin_page builtin[] = {
     {"/logging", MP_METHOD_POST, mp_admin_page_logging, "query/change logging levels",
      "level: trace, debug, info, warning, error, critical or off\n"},
     {"/memory", MP_METHOD_GET, mp_admin_page_memory, "print current allocation/heap usage", NULL},
+    {"/metrics", MP_METHOD_GET, mp_admin_page_prometheus, "the same as /stats/prometheus",
+     "usedonly: only stats that have been written\n"
+     "filter: regular expression that a part of the name matches\n"},
     {"/quitquitquit", MP_METHOD_POST, mp_admin_page_quit, "exit the server", NULL},
     {"/ready", MP_METHOD_GET, mp_admin_page_ready,
      "print server state, return 200 if LIVE, otherwise return 503", NULL},
     {"/reopen_logs", MP_METHOD_POST, mp_admin_page_reopen_logs, "reopen access logs", NULL},
     {"/reset_counters", MP_METHOD_POST, mp_admin_page_reset_counters, "reset all counters to zero",
      NULL},
+    {"/runtime", MP_METHOD_GET, mp_admin_page_runtime, "print runtime values", NULL},
     {"/server_info", MP_METHOD_GET, mp_admin_page_server_info,
      "print server version/status information", NULL},
     {"/stats", MP_METHOD_GET, mp_admin_page_stats, "print server stats",
@@ -56,12 +61,27 @@ static const struct mp_admin_page builtin[] = {
      "filter: regular expression that a part of the name matches\n"},
 };
 
+/* Envoy's, of which we have nothing to show or to change: named, so that nobody looks for them. */
+static const struct mp_admin_page absent[] = {
+    {"/allocprofiler", MP_METHOD_POST, mp_admin_page_absent, "not supported here", NULL},
+    {"/contention", MP_METHOD_GET, mp_admin_page_absent, "not supported here: there are no locks",
+     NULL},
+    {"/cpuprofiler", MP_METHOD_POST, mp_admin_page_absent, "not supported here: use perf", NULL},
+    {"/heap_dump", MP_METHOD_GET, mp_admin_page_absent, "not supported here", NULL},
+    {"/heapprofiler", MP_METHOD_POST, mp_admin_page_absent, "not supported here", NULL},
+    {"/init_dump", MP_METHOD_GET, mp_admin_page_absent, "not supported here: see /config_dump",
+     NULL},
+    {"/runtime_modify", MP_METHOD_POST, mp_admin_page_absent,
+     "not supported here: change the file and reload", NULL},
+    {"/tap", MP_METHOD_POST, mp_admin_page_absent, "not supported here", NULL},
+};
+
 /* Written at start only. */
 static struct {
     const struct mp_admin_page *v[PAGES_MAX];
     uint32_t n;
 } pages;
-static struct mp_admin_conf admin_conf;
+static struct mp_admin_conf admin_conf, metrics_conf = {.metrics_only = true};
 static struct {
     void (*fn)(void *arg);
     void *arg;
@@ -83,8 +103,12 @@ static void insert(const struct mp_admin_page *page)
 
 static void fill_table(void)
 {
-    for (size_t i = 0; pages.n < MP_COUNTOF(builtin) && i < MP_COUNTOF(builtin); i++) {
+    bool empty = pages.n == 0;
+    for (size_t i = 0; empty && i < MP_COUNTOF(builtin); i++) {
         insert(&builtin[i]);
+    }
+    for (size_t i = 0; empty && i < MP_COUNTOF(absent); i++) {
+        insert(&absent[i]);
     }
 }
 
@@ -117,6 +141,7 @@ const struct mp_admin_page *mp_admin_find_page(struct mp_str path)
 void mp_admin_bind(struct mp_engine *e)
 {
     admin_conf.engine = e;
+    metrics_conf.engine = e;
 }
 
 void mp_admin_set_quit(void (*fn)(void *arg), void *arg)
@@ -142,31 +167,37 @@ static const struct mp_conf_filter_type conf_type = {
 static struct mp_conf_http_filter filters[] = {
     {.name = {"marchproxy.filters.http.admin", 29}, .type = &conf_type, .parsed = &admin_conf},
 };
+static struct mp_conf_http_filter metrics_filters[] = {
+    {.name = {"marchproxy.filters.http.admin", 29}, .type = &conf_type, .parsed = &metrics_conf},
+};
 static struct mp_conf_routes routes = {.name = {"admin", 5}};
 
+/* What both managers have. */
+#define MANAGER                                                                               \
+    .codec = MP_CODEC_HTTP1, .routes = &routes, .server_name = {"marchproxy", 10},            \
+    .server_header = MP_SERVER_OVERWRITE, .use_remote_address = true, .normalize_path = true, \
+    .escaped_slashes = MP_SLASH_KEEP, .idle_timeout_ms = 3600000,                             \
+    .stream_idle_timeout_ms = 300000, .request_timeout_ms = 60000,                            \
+    .request_headers_timeout_ms = 10000, .drain_timeout_ms = 5000,                            \
+    .delayed_close_timeout_ms = 1000, .head_bytes_max = 60 * 1024, .fields_max = 100,         \
+    .body_bytes_max = MP_ADMIN_REQUEST_BODY_MAX, .accept_http10 = true,                       \
+    .allow_absolute_url = true,
+
 static const struct mp_conf_http http = {
-    .stat_prefix = {"admin", 5},
-    .codec = MP_CODEC_HTTP1,
-    .routes = &routes,
+    MANAGER.stat_prefix = {"admin", 5},
     .filters = filters,
     .n_filters = MP_COUNTOF(filters),
-    .server_name = {"marchproxy", 10},
-    .server_header = MP_SERVER_OVERWRITE,
-    .use_remote_address = true,
-    .normalize_path = true,
-    .escaped_slashes = MP_SLASH_KEEP,
-    .idle_timeout_ms = 3600000,
-    .stream_idle_timeout_ms = 300000,
-    .request_timeout_ms = 60000,
-    .request_headers_timeout_ms = 10000,
-    .drain_timeout_ms = 5000,
-    .delayed_close_timeout_ms = 1000,
-    .head_bytes_max = 60 * 1024,
-    .fields_max = 100,
-    .body_bytes_max = MP_ADMIN_REQUEST_BODY_MAX,
-    .accept_http10 = true,
-    .allow_absolute_url = true,
 };
+static const struct mp_conf_http metrics_http = {
+    MANAGER.stat_prefix = {"metrics", 7},
+    .filters = metrics_filters,
+    .n_filters = MP_COUNTOF(metrics_filters),
+};
+
+const struct mp_conf_http *mp_admin_metrics_http(void)
+{
+    return &metrics_http;
+}
 
 const struct mp_conf_http *mp_admin_http(void)
 {

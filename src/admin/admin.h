@@ -8,12 +8,18 @@
  */
 #pragma once
 #include "admin/page.h"
+#include "base/diag.h"
 #include "conf/model.h"
 
 struct mp_engine;
 
 /* The manager's model; constant. */
 const struct mp_conf_http *mp_admin_http(void);
+/* That of the address for /ready and metrics alone. */
+const struct mp_conf_http *mp_admin_metrics_http(void);
+/* For mp_engine_opts: reads the tokens. */
+mp_err mp_admin_prepare(const struct mp_conf_admin *conf, struct mp_arena *arena,
+                        struct mp_diag *diag, void **ret);
 /* The engine that the pages speak of; before it is bound they answer 503. NULL: unbound again. */
 void mp_admin_bind(struct mp_engine *e);
 /* Adds a page, borrowed for the program's life; a page with the same path is replaced. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "admin/access.h"
 #include "admin/guard.h"
 #include "admin/page.h"
 #include "admin/pages.h"
@@ -94,6 +95,9 @@ static mp_err add_fields(struct mp_hdrs *h, const struct mp_admin_call *call)
     MP_TRY(mp_hdrs_add_id(h, MP_HDR_CONTENT_TYPE, call->content_type));
     MP_TRY(mp_hdrs_add(h, MP_STR("cache-control"), MP_STR("no-cache, max-age=0")));
     MP_TRY(mp_hdrs_add(h, MP_STR("x-content-type-options"), MP_STR("nosniff")));
+    if (call->challenge) {
+        MP_TRY(mp_hdrs_add(h, MP_STR("www-authenticate"), MP_STR("Bearer")));
+    }
     if (call->allow.n > 0) {
         MP_TRY(mp_hdrs_add(h, MP_STR("allow"), call->allow));
     }
@@ -176,6 +180,27 @@ static void run_page(struct mp_filter *f)
     }
 }
 
+/* Probes ask /ready without a token. */
+static bool has_right(struct admin_stream *st, const struct mp_req_head *h)
+{
+    struct mp_admin_call *call = st->call;
+    const struct mp_admin_access *access = call->engine->snap->admin_access;
+    enum mp_admin_role role = mp_admin_role_of(access, &h->hdrs);
+    if (st->page != NULL && st->page->handle == mp_admin_page_ready) {
+        return true;
+    }
+    if (role == MP_ADMIN_NOBODY) {
+        mp_admin_fail(call, 401, "a bearer token is needed\n");
+        call->challenge = true;
+        return false;
+    }
+    if (role == MP_ADMIN_READER && st->page != NULL && st->page->method == MP_METHOD_POST) {
+        mp_admin_fail(call, 403, "this token may only read\n");
+        return false;
+    }
+    return true;
+}
+
 /* Answers what no page gets to see. */
 static bool admit(struct mp_filter *f, struct admin_stream *st, const struct mp_req_head *h)
 {
@@ -186,10 +211,19 @@ static bool admit(struct mp_filter *f, struct admin_stream *st, const struct mp_
         return false;
     }
     bool changes = st->page != NULL && st->page->method == MP_METHOD_POST;
-    bool loopback = mp_admin_is_loopback(&e->snap->conf->admin.addr);
+    const struct mp_admin_conf *conf = f->conf;
+    const struct mp_conf_admin *where = &e->snap->conf->admin;
+    bool loopback = mp_admin_is_loopback(conf->metrics_only ? &where->metrics : &where->addr);
     const char *refusal = mp_admin_refusal(loopback, changes, h->authority, &h->hdrs);
     if (refusal != NULL) {
         mp_admin_fail(call, 403, "%s\n", refusal);
+        return false;
+    }
+    if (conf->metrics_only && (st->page == NULL || !mp_admin_is_metrics_page(st->page))) {
+        mp_admin_fail(call, 404, "here are only /ready, /metrics and /stats/prometheus\n");
+        return false;
+    }
+    if (!conf->metrics_only && !has_right(st, h)) {
         return false;
     }
     if (st->page == NULL) {

@@ -10,5 +10,6 @@ struct mp_engine;
 
 struct mp_admin_conf {
     struct mp_engine *engine; /* NULL: not bound yet */
+    bool metrics_only;        /* of the second address */
 };
 extern const struct mp_filter_type mp_filter_admin;

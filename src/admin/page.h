@@ -38,6 +38,7 @@ struct mp_admin_call {
     unsigned status;
     struct mp_str content_type;
     struct mp_str allow; /* of a 405; else empty */
+    bool challenge;      /* of a 401 */
     struct mp_sb out;
     /* Runs when the answer is on its way to the client, or the client has gone. */
     void (*after)(struct mp_engine *e);

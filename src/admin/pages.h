@@ -7,6 +7,8 @@
 const struct mp_admin_page *mp_admin_find_page(struct mp_str path);
 const struct mp_admin_page *const *mp_admin_pages(uint32_t *ret_n);
 void mp_admin_quit(struct mp_engine *e);
+/* Those that the address for metrics serves. */
+bool mp_admin_is_metrics_page(const struct mp_admin_page *p);
 /* "  /ready: print ..." lines. */
 void mp_admin_list_pages(struct mp_sb *out);
 
@@ -25,6 +27,9 @@ void mp_admin_page_quit(struct mp_admin_call *call);
 void mp_admin_page_reset_counters(struct mp_admin_call *call);
 void mp_admin_page_reopen_logs(struct mp_admin_call *call);
 void mp_admin_page_logging(struct mp_admin_call *call);
+/* runtime.c */
+void mp_admin_page_runtime(struct mp_admin_call *call);
+void mp_admin_page_absent(struct mp_admin_call *call);
 /* stats.c */
 void mp_admin_page_stats(struct mp_admin_call *call);
 void mp_admin_page_prometheus(struct mp_admin_call *call);

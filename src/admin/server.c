@@ -176,6 +176,13 @@ void mp_admin_page_healthcheck_ok(struct mp_admin_call *call)
 
 void mp_admin_page_drain_listeners(struct mp_admin_call *call)
 {
+    for (uint32_t i = 0; i < call->query.n; i++) {
+        if (!mp_str_eq(call->query.v[i].name, MP_STR("graceful"))) {
+            mp_admin_fail(call, 400, "parameter " MP_STR_FMT " is not supported here\n",
+                          MP_STR_ARG(call->query.v[i].name));
+            return;
+        }
+    }
     if (!is_draining_for_good(call->engine)) {
         mp_engine_drain(call->engine, DRAIN_FOREVER_MS, NULL, NULL);
     }

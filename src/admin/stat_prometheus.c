@@ -131,8 +131,14 @@ static void begin_family(struct mp_sb *out, const struct mp_admin_stat *s)
     mp_sb_printf(out, "\n# TYPE " MP_STR_FMT " %s\n", MP_STR_ARG(s->prom), types[s->def->kind]);
 }
 
-void mp_admin_stats_prometheus(struct mp_admin_stats *s, struct mp_sb *out)
+static uint64_t series_of(const struct mp_admin_stat *s)
 {
+    return s->hist != NULL ? mp_admin_n_bounds(s->def) + 3 : 1;
+}
+
+uint64_t mp_admin_stats_prometheus(struct mp_admin_stats *s, uint64_t series_max, struct mp_sb *out)
+{
+    uint64_t shown = 0, left_out = 0;
     const struct mp_admin_stat *family = NULL;
     if (s->n > 0) {
         qsort(s->v, s->n, sizeof(s->v[0]), compare);
@@ -140,6 +146,11 @@ void mp_admin_stats_prometheus(struct mp_admin_stats *s, struct mp_sb *out)
     merge_equal(s);
     for (size_t i = 0; i < s->n; i++) {
         const struct mp_admin_stat *row = &s->v[i];
+        if (left_out > 0 || (series_max > 0 && shown + series_of(row) > series_max)) {
+            left_out += series_of(row);
+            continue;
+        }
+        shown += series_of(row);
         if (family == NULL || !mp_str_eq(family->prom, row->prom)) {
             family = row;
             begin_family(out, row);
@@ -154,4 +165,9 @@ void mp_admin_stats_prometheus(struct mp_admin_stats *s, struct mp_sb *out)
             add_count(out, row->value);
         }
     }
+    if (left_out > 0) {
+        mp_sb_printf(out, "# %llu series are left out: max_series is %llu\n",
+                     (unsigned long long)left_out, (unsigned long long)series_max);
+    }
+    return left_out;
 }

@@ -63,7 +63,9 @@ void mp_admin_stats_fini(struct mp_admin_stats *s);
 /* Each sorts the rows as it needs them. */
 void mp_admin_stats_text(struct mp_admin_stats *s, struct mp_sb *out);
 void mp_admin_stats_json(struct mp_admin_stats *s, struct mp_sb *out);
-void mp_admin_stats_prometheus(struct mp_admin_stats *s, struct mp_sb *out);
+/* At most series_max of them (0: all); returns how many were left out. */
+uint64_t mp_admin_stats_prometheus(struct mp_admin_stats *s, uint64_t series_max,
+                                   struct mp_sb *out);
 
 /* The shortest decimal that reads back as the same number, without an exponent where people would
  * not use one; "nan". */

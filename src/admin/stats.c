@@ -7,6 +7,7 @@
 #include "admin/stat_rows.h"
 #include "core/engine.h"
 #include "core/health.h"
+#include "core/stats.h"
 
 enum form { FORM_TEXT, FORM_JSON, FORM_PROMETHEUS };
 
@@ -99,7 +100,9 @@ static void print(struct mp_admin_call *call, enum form form, struct mp_admin_st
         mp_admin_stats_json(rows, &call->out);
         break;
     case FORM_PROMETHEUS:
-        mp_admin_stats_prometheus(rows, &call->out);
+        mp_stat_add(call->engine->main->server_stats, MP_ST_SERVER_SERIES_LEFT_OUT,
+                    mp_admin_stats_prometheus(rows, call->engine->snap->conf->admin.series_max,
+                                              &call->out));
         break;
     }
 }

@@ -6,9 +6,11 @@
 
 #include "base/hash.h"
 #include "conf/build.h"
+#include "marchproxy_config_v1.pb-c.h"
 
 #define DEFAULT_CONNECTIONS 50000
 #define DEFAULT_FLUSH_MS    5000
+#define SERIES_MAX          200000
 
 /* ---- runtime ---- */
 
@@ -38,6 +40,22 @@ static bool set_runtime(struct mp_conf_build *b, struct mp_str key, uint32_t val
     return true;
 }
 
+/* For /runtime; the last layer's value is the one that holds. */
+static void note_runtime(struct mp_conf_build *b, struct mp_str key, uint32_t value)
+{
+    struct mp_conf *c = b->conf;
+    if (c->n_runtime == c->cap_runtime) {
+        struct mp_conf_runtime *old = c->runtime;
+        c->cap_runtime = c->cap_runtime > 0 ? 2 * c->cap_runtime : 16;
+        c->runtime = mp_build_take(b, c->cap_runtime, sizeof(*c->runtime));
+        if (old) {
+            memcpy(c->runtime, old, c->n_runtime * sizeof(*old));
+        }
+    }
+    c->runtime[c->n_runtime++] = (struct mp_conf_runtime){
+        .key = key, .value = mp_build_printf(b, "%u", value), .layer = c->n_layers - 1};
+}
+
 static void build_runtime_value(struct mp_conf_build *b, struct mp_str key,
                                 const Google__Protobuf__Value *v)
 {
@@ -48,6 +66,7 @@ static void build_runtime_value(struct mp_conf_build *b, struct mp_str key,
         d = (double)n;
     }
     bool whole = d >= 0 && d <= UINT32_MAX && d == floor(d);
+    note_runtime(b, key, whole ? (uint32_t)d : 0);
     if (!set_runtime(b, key, whole ? (uint32_t)d : 0)) {
         mp_build_unsupported(b, NULL, "remove it, or use --allow-unsupported to run without it",
                              "runtime key \"" MP_STR_FMT "\" is not supported", MP_STR_ARG(key));
@@ -81,8 +100,10 @@ static void build_runtime(struct mp_conf_build *b, struct mp_str prefix,
 static void build_layers(struct mp_conf_build *b,
                          const Envoy__Config__Bootstrap__V3__LayeredRuntime *m)
 {
+    b->conf->layers = mp_build_take(b, m ? m->n_layers : 0, sizeof(*b->conf->layers));
     for (size_t i = 0; m && i < m->n_layers; i++) {
         const Envoy__Config__Bootstrap__V3__RuntimeLayer *l = m->layers[i];
+        b->conf->layers[b->conf->n_layers++] = mp_build_str(b, l->name);
         size_t mark = mp_build_enter(b, "layered_runtime.layers[%zu]", i);
         if (l->name[0] == '\0') {
             mp_build_missing(b, "name", NULL, "name is missing");
@@ -111,6 +132,9 @@ static void build_admin(struct mp_conf_build *b, const Envoy__Config__Bootstrap_
     if (m->address) {
         a->present = mp_build_addr(b, "address", m->address, "use 127.0.0.1", 0, &a->addr);
     }
+    mp_build_source(b, &m->base, &a->source);
+    a->part = mp_conf_part_new();
+    struct mp_arena *before = mp_build_enter_part(b, a->part);
     mp_build_alogs(b, m->access_log, m->n_access_log, &a->alogs, &a->n_alogs);
     /* The older way, found in many files; mostly to say: none. */
     if (m->access_log_path[0] && m->n_access_log > 0) {
@@ -121,7 +145,48 @@ static void build_admin(struct mp_conf_build *b, const Envoy__Config__Bootstrap_
         a->n_alogs = 1;
         mp_build_default_alog(b, m->access_log_path, a->alogs);
     }
+    mp_build_leave_part(b, before);
     mp_build_leave(b, mark);
+}
+
+/* "IP:PORT", "[IPv6]:PORT" or "unix:/path". */
+static bool parse_address(struct mp_conf_build *b, const char *text, struct mp_conf_addr *ret)
+{
+    const char *colon = strrchr(text, ':');
+    uint64_t port = 0;
+    bool ip6;
+    if (strncmp(text, "unix:/", 6) == 0) {
+        *ret = (struct mp_conf_addr){.host = mp_build_str(b, text + 5), .is_unix = true};
+        return true;
+    }
+    if (!colon || mp_is_err(mp_str_to_u64(mp_str_c(colon + 1), &port)) || port > 65535) {
+        return false;
+    }
+    bool bracket = text[0] == '[' && colon > text + 1 && colon[-1] == ']';
+    struct mp_str host =
+        mp_build_printf(b, "%.*s", (int)(colon - text) - 2 * bracket, text + bracket);
+    *ret = (struct mp_conf_addr){.host = host, .port = (uint16_t)port};
+    return mp_conf_is_ip(host.p, &ip6) && ip6 == bracket;
+}
+
+static void set_admin_options(struct mp_conf_build *b,
+                              const Marchproxy__Config__V1__AdminOptions *m)
+{
+    struct mp_conf_admin *a = &b->conf->admin;
+    if (!a->present) {
+        (void)mp_build_error(b, NULL, "give admin an address", "there is no admin");
+        return;
+    }
+    if (m->metrics_address[0]) {
+        a->has_metrics = parse_address(b, m->metrics_address, &a->metrics);
+        if (!a->has_metrics) {
+            (void)mp_build_error(b, "metrics_address", "write IP:PORT, [IPv6]:PORT or unix:/path",
+                                 "\"%s\" is not an address", m->metrics_address);
+        }
+    }
+    a->token_file = mp_build_str(b, m->token_file);
+    a->read_token_file = mp_build_str(b, m->read_token_file);
+    mp_build_u32(b, "max_series", m->max_series, 0, UINT32_MAX, &a->series_max);
 }
 
 static void build_node(struct mp_conf_build *b, const Envoy__Config__Core__V3__Node *m)
@@ -202,16 +267,23 @@ static void build_resources(struct mp_conf_build *b,
 
 static void build_extensions(struct mp_conf_build *b, const pb_bootstrap *m)
 {
+    bool seen = false;
+    b->conf->admin.series_max = SERIES_MAX;
     for (size_t i = 0; i < m->n_bootstrap_extensions; i++) {
         size_t mark = mp_build_enter(b, "bootstrap_extensions[%zu].typed_config", i);
         const ProtobufCMessage *any =
             mp_build_any(b, NULL, m->bootstrap_extensions[i]->typed_config);
-        if (any != NULL && any->descriptor != &marchproxy__xdp__v1__guard__descriptor) {
-            (void)mp_build_error(b, NULL, NULL, "%s is not an extension of the bootstrap",
-                                 any->descriptor->name);
-        } else if (any != NULL && b->conf->xdp != NULL) {
+        const ProtobufCMessageDescriptor *d = any != NULL ? any->descriptor : NULL;
+        if (d == &marchproxy__config__v1__admin_options__descriptor && seen) {
+            (void)mp_build_error(b, NULL, "keep one of them", "there are options already");
+        } else if (d == &marchproxy__config__v1__admin_options__descriptor) {
+            seen = true;
+            set_admin_options(b, (const Marchproxy__Config__V1__AdminOptions *)any);
+        } else if (d != NULL && d != &marchproxy__xdp__v1__guard__descriptor) {
+            (void)mp_build_error(b, NULL, NULL, "%s is not an extension of the bootstrap", d->name);
+        } else if (d != NULL && b->conf->xdp != NULL) {
             (void)mp_build_error(b, NULL, "keep one of them", "there is a guard already");
-        } else if (any != NULL) {
+        } else if (d != NULL) {
             b->conf->xdp = mp_build_take(b, 1, sizeof(*b->conf->xdp));
             mp_build_xdp(b, (const Marchproxy__Xdp__V1__Guard *)any, b->conf->xdp);
         }

@@ -491,6 +491,32 @@ static void set_connections(struct mp_march *m, pb_bootstrap *boot)
     boot->layered_runtime->layers[boot->layered_runtime->n_layers++] = layer;
 }
 
+static void add_extension(struct mp_march *m, pb_bootstrap *boot, const char *name,
+                          const char *written, const ProtobufCMessage *conf)
+{
+    Envoy__Config__Core__V3__TypedExtensionConfig *e =
+        MP_MARCH_NEW(m, envoy__config__core__v3__typed_extension_config);
+    e->name = (char *)name;
+    e->typed_config = mp_march_any(m, conf);
+    mp_conf_places_add(
+        m->places,
+        mp_march_printf(m, "bootstrap_extensions[%zu].typed_config", boot->n_bootstrap_extensions),
+        written, true);
+    boot->bootstrap_extensions[boot->n_bootstrap_extensions++] = e;
+}
+
+static void add_extensions(struct mp_march *m, pb_bootstrap *boot)
+{
+    const pb_simple_file *f = m->file;
+    boot->bootstrap_extensions = MP_MARCH_LIST(m, boot->bootstrap_extensions, 2);
+    if (f->admin_options != NULL) {
+        add_extension(m, boot, "marchproxy.admin", "admin_options", &f->admin_options->base);
+    }
+    if (f->xdp != NULL) {
+        add_extension(m, boot, "marchproxy.xdp", "xdp", &f->xdp->base);
+    }
+}
+
 static pb_bootstrap *make_bootstrap(struct mp_march *m)
 {
     const pb_simple_file *f = m->file;
@@ -528,16 +554,8 @@ static pb_bootstrap *make_bootstrap(struct mp_march *m)
     }
     set_connections(m, boot);
     mp_march_overload(m, boot);
+    add_extensions(m, boot);
     mp_march_watchdogs(m, boot);
-    if (f->xdp != NULL) {
-        Envoy__Config__Core__V3__TypedExtensionConfig *x =
-            MP_MARCH_NEW(m, envoy__config__core__v3__typed_extension_config);
-        x->name = (char *)"marchproxy.xdp";
-        x->typed_config = mp_march_any(m, &f->xdp->base);
-        boot->bootstrap_extensions = MP_MARCH_LIST(m, boot->bootstrap_extensions, 1);
-        boot->bootstrap_extensions[boot->n_bootstrap_extensions++] = x;
-        mp_conf_places_add(m->places, "bootstrap_extensions[0].typed_config", "xdp", true);
-    }
     return boot;
 }
 

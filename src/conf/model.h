@@ -645,8 +645,19 @@ struct mp_conf_xdp {
 struct mp_conf_admin {
     bool present;
     struct mp_conf_addr addr;
+    struct mp_conf_part *part;    /* where the logs are; NULL: no admin */
+    struct mp_conf_source source; /* the Admin message */
     struct mp_conf_alog *alogs;
     uint32_t n_alogs;
+    bool has_metrics;
+    struct mp_conf_addr metrics;
+    struct mp_str token_file, read_token_file; /* empty: none */
+    uint32_t series_max;                       /* 0: all */
+};
+/* A key of a runtime layer, for /runtime. */
+struct mp_conf_runtime {
+    struct mp_str key, value;
+    uint32_t layer;
 };
 struct mp_conf {
     struct mp_arena arena;
@@ -660,6 +671,10 @@ struct mp_conf {
     uint32_t n_listeners;
     struct mp_conf_cluster **clusters; /* one reference each */
     uint32_t n_clusters;
+    struct mp_str *layers; /* names of runtime layers */
+    uint32_t n_layers;
+    struct mp_conf_runtime *runtime; /* in the order of the layers */
+    uint32_t n_runtime, cap_runtime;
     struct mp_conf_overload overload;
     struct mp_conf_xdp *xdp; /* NULL: not configured */
     struct mp_conf_watchdog watchdog_main, watchdog_workers;

@@ -28,7 +28,8 @@ static void look(const struct mp_yaml_node *map, struct mp_str key,
         mp_str_ends(key, MP_STR("File"))) {
         names->named(names->arg, value->text, MP_NAMED_READ);
     } else if (is_path(value) &&
-               ((mp_str_eq(key, MP_STR("path")) && (in_log || is_file_log(map))) ||
+               (((mp_str_eq(key, MP_STR("path")) || mp_str_eq(key, MP_STR("to"))) &&
+                 (in_log || is_file_log(map))) ||
                 mp_str_ends(key, MP_STR("_log_path")) || mp_str_ends(key, MP_STR("LogPath")) ||
                 mp_str_eq(key, MP_STR("access_log")))) {
         names->named(names->arg, value->text, MP_NAMED_APPEND);

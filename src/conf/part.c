@@ -63,6 +63,8 @@ void mp_conf_drop_parts(struct mp_conf *c)
     for (uint32_t i = 0; i < c->n_clusters; i++) {
         mp_conf_part_unref(c->clusters[i]->part);
     }
+    mp_conf_part_unref(c->admin.part);
+    c->admin.part = NULL;
     c->n_listeners = 0;
     c->n_clusters = 0;
 }

@@ -24,6 +24,9 @@ void mp_endpoint_fill(struct mp_engine *e, struct mp_cluster_shared *c,
  * must lie in a part that outlives it. */
 MP_MUST_USE mp_err mp_core_build_tls(struct mp_engine *e, const struct mp_conf_tls *conf,
                                      struct mp_diag *diag, struct mp_tls_ctx **ret);
+/* The listeners of the admin server. */
+MP_MUST_USE mp_err mp_core_build_admins(struct mp_engine *e, const struct mp_snapshot *base,
+                                        struct mp_snapshot *s, struct mp_diag *diag);
 /* The same message as before? */
 static inline bool mp_core_same_source(const struct mp_conf_source *a,
                                        const struct mp_conf_source *b)

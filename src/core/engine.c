@@ -547,12 +547,12 @@ mp_err mp_engine_apply(struct mp_engine *e, struct mp_snapshot *snap, struct mp_
     p->engine = e;
     p->snap = snap;
     mp_timer_init(&p->timer, on_warm_timeout);
-    p->v = calloc(snap->n_listeners + 1, sizeof(*p->v));
+    p->v = calloc(snap->n_listeners + MP_ADMINS_MAX, sizeof(*p->v));
     MP_ASSERT(p->v != NULL);
-    for (uint32_t i = 0; i < snap->n_listeners + (snap->admin != NULL); i++) {
+    for (uint32_t i = 0; i < snap->n_listeners + snap->n_admins; i++) {
         struct mp_new_socks *ns = &p->v[p->n++];
-        ns->main_only = i == snap->n_listeners;
-        ns->conf = ns->main_only ? snap->admin : snap->listeners[i];
+        ns->main_only = i >= snap->n_listeners;
+        ns->conf = ns->main_only ? snap->admins[i - snap->n_listeners] : snap->listeners[i];
         struct mp_listener_socks *have = find_socks(e, ns->conf->obj.name, ns->main_only);
         if (have != NULL && same_sockets(have->conf->conf, ns->conf->conf)) {
             continue;
@@ -774,45 +774,13 @@ void mp_snapshot_unref(struct mp_snapshot *s)
     for (uint32_t i = 0; i < s->n_clusters; i++) {
         mp_obj_unref(&s->clusters[i]->obj);
     }
-    if (s->admin != NULL) {
-        mp_obj_unref(&s->admin->obj);
+    for (uint32_t i = 0; i < s->n_admins; i++) {
+        mp_obj_unref(&s->admins[i]->obj);
     }
     mp_conf_free(s->conf);
     free(s->listeners);
     free(s->clusters);
     free(s);
-}
-
-static mp_err build_admin(struct mp_engine *e, const struct mp_snapshot *base,
-                          struct mp_snapshot *s, struct mp_diag *diag)
-{
-    const struct mp_conf *conf = s->conf;
-    if (!conf->admin.present || e->opts.admin_http == NULL) {
-        return MP_OK;
-    }
-    struct mp_conf_part *part = mp_conf_part_new();
-    struct mp_conf_listener *l = mp_arena_zalloc(&part->arena, sizeof(*l));
-    struct mp_conf_addr *addr = mp_arena_zalloc(&part->arena, sizeof(*addr));
-    MP_ASSERT(l != NULL);
-    MP_ASSERT(addr != NULL);
-    *addr = conf->admin.addr;
-    addr->host = mp_arena_dup(&part->arena, addr->host);
-    l->part = part;
-    l->name = MP_STR("admin");
-    l->stat_prefix = MP_STR("admin");
-    l->addrs = addr;
-    l->n_addrs = 1;
-    l->backlog = 128;
-    l->buffer_limit = 1 << 20;
-    l->http = (struct mp_conf_http *)(uintptr_t)e->opts.admin_http;
-    l->source.packed.p = mp_arena_printf(&part->arena, "%d %u %o %s", addr->is_unix, addr->port,
-                                         addr->unix_mode, addr->host.p);
-    MP_ASSERT(l->source.packed.p != NULL);
-    l->source.packed.n = strlen(l->source.packed.p);
-    l->source.hash = mp_hash_fnv(MP_FNV_SEED, l->source.packed.p, l->source.packed.n);
-    mp_err err = mp_core_build_listener(e, l, base != NULL ? base->admin : NULL, diag, &s->admin);
-    mp_conf_part_unref(part);
-    return err;
 }
 
 static struct mp_listener_conf *old_listener(const struct mp_snapshot *base, struct mp_str name)
@@ -856,7 +824,7 @@ static mp_err build_parts(struct mp_engine *e, const struct mp_snapshot *base,
         s->n_listeners += !mp_is_err(err);
         first = mp_is_err(first) ? first : err;
     }
-    mp_err err = build_admin(e, base, s, diag);
+    mp_err err = mp_core_build_admins(e, base, s, diag);
     return mp_is_err(first) ? first : err;
 }
 

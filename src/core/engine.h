@@ -55,6 +55,11 @@ struct mp_engine_opts {
     /* The admin's HTTP manager model, served by the main worker on conf->admin.addr; made by
      * admin/. NULL: no admin. */
     const struct mp_conf_http *admin_http;
+    const struct mp_conf_http *metrics_http; /* of its second address */
+    /* Builder thread: reads what the admin server needs besides (tokens) into the arena; *ret is
+     * the snapshot's admin_access. NULL: nothing. */
+    mp_err (*admin_prepare)(const struct mp_conf_admin *conf, struct mp_arena *arena,
+                            struct mp_diag *diag, void **ret);
     bool threaded_log;        /* false in the simulation */
     size_t worker_memory_max; /* pools of one worker until a configuration says more; 0: no limit */
     uint64_t fd_limit;        /* RLIMIT_NOFILE; 0: unknown */

@@ -74,6 +74,8 @@ struct mp_listener_conf {
     struct mp_listener_shared *shared;
 };
 
+#define MP_ADMINS_MAX 2
+
 struct mp_snapshot {
     uint32_t refs; /* atomic */
     uint64_t generation;
@@ -82,7 +84,9 @@ struct mp_snapshot {
     uint32_t n_listeners;
     struct mp_cluster **clusters;
     uint32_t n_clusters;
-    struct mp_listener_conf *admin; /* NULL: none */
+    struct mp_listener_conf *admins[MP_ADMINS_MAX]; /* the admin server's own, and its metrics */
+    uint32_t n_admins;
+    void *admin_access; /* what mp_engine_opts.admin_prepare made; in conf's arena */
 };
 void mp_snapshot_ref(struct mp_snapshot *s);
 void mp_snapshot_unref(struct mp_snapshot *s);

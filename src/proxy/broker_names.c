@@ -79,6 +79,9 @@ void mp_broker_names_add_addrs(struct mp_broker_names *b, const struct mp_conf *
     }
     if (conf->admin.present) {
         add_addr(b, &conf->admin.addr);
+        if (conf->admin.has_metrics) {
+            add_addr(b, &conf->admin.metrics);
+        }
     }
 }
 

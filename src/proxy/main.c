@@ -256,7 +256,9 @@ static int validate(struct program *p, struct mp_conf *conf, struct mp_diag *dia
                                       .main_loop = p->main_loop,
                                       .seed = 1,
                                       .registry = &mp_filters_registry,
-                                      .admin_http = mp_admin_http()};
+                                      .admin_http = mp_admin_http(),
+                                      .metrics_http = mp_admin_metrics_http(),
+                                      .admin_prepare = mp_admin_prepare};
     struct mp_snapshot *snap = NULL;
     if (mp_is_err(mp_engine_new(&eo, &p->engine))) {
         fprintf(stderr, "marchproxy: cannot start: %s\n", strerror(errno));
@@ -310,6 +312,8 @@ static bool start_engine(struct program *p, struct mp_conf *conf, struct mp_diag
                                       .seed = mp_entropy_u64(),
                                       .registry = &mp_filters_registry,
                                       .admin_http = mp_admin_http(),
+                                      .metrics_http = mp_admin_metrics_http(),
+                                      .admin_prepare = mp_admin_prepare,
                                       .threaded_log = true,
                                       .fd_limit = raise_fd_limit(),
                                       .memory_limit = p->memory_limit,

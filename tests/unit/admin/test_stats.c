@@ -6,6 +6,11 @@
 #include "prom_check.h"
 #include "t.h"
 
+static void prometheus(struct mp_admin_stats *s, struct mp_sb *out)
+{
+    (void)mp_admin_stats_prometheus(s, 0, out);
+}
+
 #define MS 1000
 
 static struct mp_stat_store *store;
@@ -32,7 +37,7 @@ static int print(struct mp_admin_stat_query q,
 {
     struct mp_admin_stats rows;
     q.kinds = q.kinds != 0 ? q.kinds : ALL;
-    q.prometheus = form == mp_admin_stats_prometheus;
+    q.prometheus = form == prometheus;
     mp_err err = mp_admin_stats_read(store, &q, &rows);
     mp_sb_reset(&out);
     if (!mp_is_err(err)) {
@@ -223,7 +228,7 @@ static void test_json_escapes(void)
 
 static void test_prometheus(void)
 {
-    T_EQ(print(Q(), mp_admin_stats_prometheus), MP_E_OK);
+    T_EQ(print(Q(), prometheus), MP_E_OK);
     bool ok = prom_parse(&prom, out.p);
     if (!ok) {
         printf("# %s at %.100s\n", prom.why, prom.p);
@@ -247,7 +252,7 @@ static void test_prometheus(void)
 
 static void test_prometheus_histogram(void)
 {
-    T_EQ(print(Q(.usedonly = true), mp_admin_stats_prometheus), MP_E_OK);
+    T_EQ(print(Q(.usedonly = true), prometheus), MP_E_OK);
     T_OK(prom_parse(&prom, out.p));
 #define BUCKET(le) "envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name=\"a\",le=\"" le "\"}"
     T_EQ(prom_value(&prom, BUCKET("0.5")), 1);
@@ -266,7 +271,7 @@ static void test_prometheus_histogram(void)
 /* Names that become one series are added up; one that contradicts the type is left out. */
 static void test_prometheus_conflicts(void)
 {
-    T_EQ(print(Q(), mp_admin_stats_prometheus), MP_E_OK);
+    T_EQ(print(Q(), prometheus), MP_E_OK);
     T_OK(has("# HELP marchproxy_requests_by_path_a_b "));
     T_OK(has(
         "# TYPE marchproxy_requests_by_path_a_b counter\nmarchproxy_requests_by_path_a_b 7\n#"));
@@ -311,7 +316,7 @@ static void test_named_scopes(void)
     T_EQ(print(Q(), mp_admin_stats_text), MP_E_OK);
     bool text = has("\nt_by_path_a-b: 1\n") && has("\nt_by_path_a_b: 1\n") &&
                 has("\nt_by_host.x.example: 1\n");
-    T_EQ(print(Q(), mp_admin_stats_prometheus), MP_E_OK);
+    T_EQ(print(Q(), prometheus), MP_E_OK);
     for (size_t i = 0; i < 4; i++) {
         mp_stat_scope_unref(s[i]);
     }
@@ -331,7 +336,7 @@ static void test_help_is_escaped(void)
         {.schema = &custom, .def = &custom_defs[0], .prom = MP_STR("x")}};
     struct mp_admin_stats s = {.v = rows, .n = 1};
     mp_sb_reset(&out);
-    mp_admin_stats_prometheus(&s, &out);
+    prometheus(&s, &out);
     T_OK(strcmp(out.p, "# HELP x back\\\\slash \"q\"\\nline\n# TYPE x counter\nx 0\n") == 0);
 }
 
@@ -372,7 +377,7 @@ static void test_empty_store(void)
     T_EQ(out.n, 0);
     T_EQ(print(Q(), mp_admin_stats_json), MP_E_OK);
     T_OK(strcmp(out.p, "{\"stats\":[]}") == 0);
-    T_EQ(print(Q(), mp_admin_stats_prometheus), MP_E_OK);
+    T_EQ(print(Q(), prometheus), MP_E_OK);
     T_EQ(out.n, 0);
     mp_stat_store_free(store);
     store = full;
