@@ -727,8 +727,9 @@ static void publish(struct mp_publication *p)
     e->snap = p->snap;
     mp_snapshot_ref(e->snap);
     e->config_wall_ns = mp_loop_wall_ns(e->opts.main_loop);
-    uint32_t by_fds = connections_for_fds(e->opts.fd_limit),
-             wanted = conf->downstream_connections_max;
+    uint64_t fds = conf->overload.max[MP_RESOURCE_FDS];
+    fds = fds > 0 && (e->opts.fd_limit == 0 || fds < e->opts.fd_limit) ? fds : e->opts.fd_limit;
+    uint32_t by_fds = connections_for_fds(fds), wanted = conf->downstream_connections_max;
     __atomic_store_n(&e->connections_max, wanted == 0 || wanted > by_fds ? by_fds : wanted,
                      __ATOMIC_RELAXED);
     mp_health_publish(e->health, e->snap);

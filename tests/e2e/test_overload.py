@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The overload manager: pressure, refusals with their flag, and the way back."""
 import socket
+import threading
 
 import pytest
 
-from harness.wire import until
+from harness.wire import reply, until
 
 MEMORY = "overload.marchproxy.resource_monitors.memory.pressure"
 FDS = "overload.marchproxy.resource_monitors.descriptors.pressure"
@@ -23,7 +24,7 @@ def reload_with(p, limits):
 def back_to_normal(p):
     def answers():
         try:
-            return p.get().status == 200
+            return p.get("/go").status == 200
         except (OSError, AssertionError):
             return False
     until(answers, 15)
@@ -60,26 +61,41 @@ def test_memory(make):
 
 
 def test_descriptors(make):
-    p = make.march(make.origin())
+    """Connections alone cannot use them up: their limit follows. Requests with theirs to the service can."""
+    gate = threading.Event()
+    o = make.origin(lambda r: (r.target.endswith("go") or gate.wait(25)) and reply(200, b"ok"))
+    p = make.march(o)
     with p.connect() as kept:
-        assert kept.get().status == 200
-        reload_with(p, {"descriptors": p.fds() + 100})
-        held = [socket.create_connection(("127.0.0.1", p.port), timeout=5) for _ in range(98)]
+        assert kept.get("/go").status == 200
+        limit = p.fds() + 200
+        reload_with(p, {"descriptors": limit})
+        held = []
+        for _ in range(limit // 2 - 2):
+            s = socket.create_connection(("127.0.0.1", p.port), timeout=5)
+            s.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+            held.append(s)
         p.wait_stat(ACTION % "stop_accepting_requests", 1)
-        p.wait_stat(ACTION % "reject_incoming_connections", 1)
-        assert kept.get().status == 503
-        extra = socket.create_connection(("127.0.0.1", p.port), timeout=5)
-        try:
-            assert extra.recv(1) == b""
-        except ConnectionError:
-            pass
-        extra.close()
-        assert p.stat("listener.127.0.0.1_%d.downstream_cx_overload_reject" % p.port) >= 1
+        assert kept.get("/go").status == 503
         assert p.admin("/ready").status == 200, "the admin is never refused"
+        gate.set()
         for s in held:
             s.close()
     back_to_normal(p)
     p.wait_stat(FDS, lambda v: v < 85)
+
+
+def test_connections_are_rejected(make):
+    p = make.proxy(make.origin(), top=overload(
+        FD_MONITOR, "reject_incoming_connections", {"threshold": {"value": 0.0}}))
+    p.wait_stat(ACTION % "reject_incoming_connections", 1)
+    with p.connect() as c:
+        try:
+            c.ask()
+            assert c.drain() == b""
+        except OSError:
+            pass
+    assert p.stat("listener.127.0.0.1_%d.downstream_cx_overload_reject" % p.port) >= 1
+    assert p.admin("/ready").status == 200
 
 
 def overload(monitor, action, trigger, **more):
