@@ -8,8 +8,6 @@
 #include "envoy_extensions_filters_network_http_connection_manager_v3.pb-c.h"
 #include "marchproxy_config_v1.pb-c.h"
 
-#include "marchproxy_config_v1.pb-c.h"
-
 #define DEFAULT_BUFFER   (1024 * 1024)
 #define DEFAULT_FAILURES 200
 #define CHAINS_MAX       1024

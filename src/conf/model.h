@@ -619,8 +619,6 @@ struct mp_conf_prefix { /* IPv4 in the first 4 bytes; bits behind the prefix are
 };
 /* "10.0.0.0/8", "::1"; text is NUL-terminated. False: it is none. */
 bool mp_conf_prefix_parse(const char *text, struct mp_conf_prefix *ret);
-/* "10.0.0.0/8", "::1"; text is NUL-terminated. False: it is none. */
-bool mp_conf_prefix_parse(const char *text, struct mp_conf_prefix *ret);
 struct mp_conf_xdp {
     struct mp_str *interfaces;
     uint32_t n_interfaces;

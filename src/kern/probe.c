@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -25,10 +26,15 @@ static int has_xdp_helper(int helper)
 static int is_since(int version)
 {
     struct utsname u;
-    int major = 0, minor = 0;
-    if (uname(&u) != 0 || sscanf(u.release, "%d.%d", &major, &minor) != 2) {
+    char *end;
+    if (uname(&u) != 0) {
         return -1;
     }
+    long major = strtol(u.release, &end, 10);
+    if (end == u.release || *end != '.') {
+        return -1;
+    }
+    long minor = strtol(end + 1, NULL, 10);
     return major * 100 + minor >= version;
 }
 static int has_jit(int unused)

@@ -53,7 +53,8 @@ const char *mp_link_kind_name(enum mp_link_kind kind)
 
 /* libbpf's words: the last warning is the cause that we show. */
 static char last_words[200];
-static int listen_to_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static int listen_to_libbpf(enum libbpf_print_level level,
+                                                                  const char *fmt, va_list args)
 {
     if (level == LIBBPF_WARN) {
         vsnprintf(last_words, sizeof(last_words), fmt, args);

@@ -30,20 +30,34 @@ static uint64_t to_mono(uint64_t ms, uint64_t now_ms, uint64_t now_ns)
     return delta < 0 && (uint64_t)-delta >= now_ns ? 1 : now_ns + (uint64_t)delta;
 }
 
+/* The next number of a line; false: there is none. */
+static bool next_u64(char **at, uint64_t *ret)
+{
+    char *end;
+    *ret = strtoull(*at, &end, 10);
+    bool found = end != *at;
+    *at = end;
+    return found;
+}
+
 /* deny 1.2.3.4/32 2 1795247412000 1795247000000 3: list, prefix, origin, expiry, since, reason. */
 static void read_line(char *line, struct mp_lists *lists, uint64_t now_ms, uint64_t now_ns)
 {
     char list[8], prefix[80];
-    uint32_t origin, reason;
-    uint64_t expires, since;
+    uint64_t origin, expires, since, reason;
     struct mp_list_entry e = {0};
-    if (sscanf(line, "%7s %79s %" SCNu32 " %" SCNu64 " %" SCNu64 " %" SCNu32, list, prefix, &origin,
-               &expires, &since, &reason) != 6 ||
-        !mp_conf_prefix_parse(prefix, &e.prefix) || (origin & MP_LIST_DYNAMIC) == 0) {
+    int words = 0; /* bytes of the first two */
+    if (sscanf(line, "%7s %79s%n", list, prefix, &words) != 2) {
+        return;
+    }
+    char *at = line + words;
+    if (!next_u64(&at, &origin) || !next_u64(&at, &expires) || !next_u64(&at, &since) ||
+        !next_u64(&at, &reason) || !mp_conf_prefix_parse(prefix, &e.prefix) ||
+        (origin & MP_LIST_DYNAMIC) == 0) {
         return; /* a line that was cut by a crash */
     }
-    e.origin = origin & MP_LIST_DYNAMIC;
-    e.reason = reason;
+    e.origin = (uint32_t)origin & MP_LIST_DYNAMIC;
+    e.reason = (uint32_t)reason;
     e.since_ns = to_mono(since, now_ms, now_ns);
     e.expires_ns = expires == 0 ? 0 : to_mono(expires, now_ms, now_ns);
     bool live = expires == 0 || expires > now_ms;

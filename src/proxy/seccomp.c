@@ -151,7 +151,7 @@ static void check_socket(struct program *p)
     LOAD(p, ARG_OFFSET(2));
     return_if(p, 0, SECCOMP_RET_ALLOW); /* NETLINK_ROUTE */
     LOAD(p, ARG_OFFSET(0));
-    for (uint8_t i = 0; i < MP_COUNTOF(families); i++) {
+    for (size_t i = 0; i < MP_COUNTOF(families); i++) {
         emit(p, BPF_JMP | BPF_JEQ | BPF_K, families[i], (uint8_t)(MP_COUNTOF(families) - i), 0);
     }
     RETURN(p, REFUSE(EACCES));

@@ -213,9 +213,13 @@ static bool take_bytes(struct end *e, const char *p, size_t n)
 /* The upstream's answer to a request whose head is whole. */
 static void agree(struct end *e)
 {
-    unsigned long long id;
-    if (sscanf(e->head, "GET /t/%llu ", &id) != 1 ||
-        !strstr(e->head, "\r\nupgrade: websocket\r\n")) {
+    static const char start[] = "GET /t/";
+    char *end = e->head;
+    uint64_t id = 0;
+    if (strncmp(e->head, start, sizeof(start) - 1) == 0) {
+        id = strtoull(e->head + sizeof(start) - 1, &end, 10);
+    }
+    if (end == e->head || *end != ' ' || !strstr(e->head, "\r\nupgrade: websocket\r\n")) {
         sim_world_fail(e->ts->w, 0, "tunnel: the upstream got %.60s", e->head);
         end_close(e, true);
         return;

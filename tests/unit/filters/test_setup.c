@@ -97,8 +97,7 @@ static void secrets_are_not_said(void)
         "{\"jwt_secret\": \"x\", \"jwt_secrets_previous\": [{\"secret\": [\"HUSH\"]}]}",
         "{\"jwt_secret\": \"HUSH\"}",
         "{\"jwt_public_key\": \"-----BEGIN PRIVATE KEY-----HUSH\", \"jwt_algorithm\": \"RS256\"}",
-        "{\"jwt_jwks\": {\"keys\": [{\"kty\": \"RSA\", \"d\": \"HUSH\"}]}, "
-        "\"jwt_algorithm\": \"RS256\"}",
+        "{\"jwt_jwks\": {\"keys\": [{\"kty\": \"RSA\", \"d\": \"HUSH\"}]}}",
     };
     for (size_t i = 0; i < MP_COUNTOF(texts); i++) {
         struct fc_conf c;

@@ -371,9 +371,9 @@ static int caps_of_self(void)
     char line[256];
     unsigned zero = 0;
     while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
-        unsigned long long v;
-        if (sscanf(line, "Cap%*[^:]: %llx", &v) == 1) {
-            zero += v == 0;
+        const char *colon = strchr(line, ':');
+        if (strncmp(line, "Cap", 3) == 0 && colon != NULL) {
+            zero += strtoull(colon + 1, NULL, 16) == 0;
         }
     }
     return zero == 5 ? 0 : -1;
