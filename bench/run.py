@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 
-from benchlib import machine, report, sample
+from benchlib import machine, report, sample, tls
 from benchlib.machine import BENCH, WORK, Group
 from benchlib.peers import Peer
 from benchlib.scenarios import BY_NAME, PEERS, SCENARIOS
@@ -56,8 +56,10 @@ class Run:
                 continue
             try:
                 peer.start(self.backend_port)
-            except (RuntimeError, OSError) as e:
+                tls.check(peer, scenario)
+            except (RuntimeError, OSError, subprocess.SubprocessError) as e:
                 self.problem("%s: %s" % (peer.key, e))
+                peer.stop()
                 continue
             self.versions.setdefault(peer.base, peer.version())
             out[peer.key if scenario.kind in ("routes", "filters") else name] = (peer, path)
@@ -88,7 +90,7 @@ class Run:
             self.results[scenario.name] = {"idle": {}}
             for name, (peer, _) in there.items():
                 try:
-                    r = sample.idle_bytes(peer, 18000)
+                    r = sample.idle_bytes(peer, 2000 if peer.variant in tls.VARIANTS else 18000)
                 except (RuntimeError, OSError) as e:
                     self.problem("%s %s: %s" % (scenario.name, name, e))
                     continue
@@ -99,7 +101,7 @@ class Run:
         self.results[scenario.name] = {"entries": entries}
         for name, (peer, path) in list(there.items()):
             try:
-                first = sample.wrk(scenario, peer.port, path, 1)
+                first = sample.load(scenario, peer.port, path, 1)
                 if first["bad"] or first["errors"] or first["requests"] < 10:
                     self.problem("%s %s: %d requests, %d bad, %d errors while warming up" % (
                         scenario.name, name, first["requests"], first["bad"], first["errors"]))
@@ -157,7 +159,7 @@ class Run:
                                   "-p", pids], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
                 time.sleep(0.3)
-                sample.wrk(scenario, peer.port, path, max(2, self.args.d))
+                sample.load(scenario, peer.port, path, max(2, self.args.d))
             finally:
                 p.send_signal(signal.SIGINT)
                 p.wait(20)
@@ -217,6 +219,7 @@ def main():
         print("two CPUs are needed: one for the proxy, one for the load", file=sys.stderr)
         return 2
     machine.build_helpers()
+    tls.prepare()
     with open(os.path.join(WORK, "lock"), "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one run at a time
         run = Run(args, [BY_NAME[n] for n in names], wanted)

@@ -19,7 +19,7 @@ declare -A group=(
         libasan8 libubsan1 libtsan2 node-llhttp openssl procps wrk nghttp2-proxy nghttp2-client
         iproute2 ethtool iperf3"
     [check]="clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev git shellcheck"
-    [bench]="wrk nginx-light haproxy h2o nghttp2-proxy nghttp2-client"
+    [bench]="wrk openssl nginx-light haproxy h2o nghttp2-proxy nghttp2-client"
 )
 daemons="nginx haproxy h2o nghttpx"
 

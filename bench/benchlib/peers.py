@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 
-from . import machine, scenarios
+from . import machine, scenarios, tls
 from .machine import BENCH, WORK, Group
 
 N_ROUTES = 1000
@@ -29,7 +29,7 @@ def march_binary():
 
 
 class Peer:
-    """name: as in the tables; variant: plain, log, routes, bulk."""
+    """name: as in the tables; variant: plain, log, routes, a set of filters, h2c, or one of TLS (tls.VARIANTS)."""
 
     def __init__(self, name, variant="plain"):
         self.name = name
@@ -48,7 +48,7 @@ class Peer:
         log = os.path.join(WORK, self.key + ".access.log")
         v = {"NAME": self.key, "WORK": WORK, "PORT": str(self.port), "BACKEND": str(backend),
              "ACCESS_LOG": "", "ROUTES": "", "GLOBAL_LOG": "", "USER": "",
-             "ADMIN": str(machine.free_port()), "BUFFERS": "proxy_buffers 16 32k; "
+             "LISTEN": "", "TLS": "", "ADMIN": str(machine.free_port()), "BUFFERS": "proxy_buffers 16 32k; "
              "proxy_busy_buffers_size 64k;", "SPLICE": "splice-auto"}
         if self.name == "nginx-256k":
             v["BUFFERS"] = "proxy_buffers 8 256k; proxy_busy_buffers_size 512k;"
@@ -59,6 +59,7 @@ class Peer:
         if root and self.base == "h2o":
             v["USER"] = "user: root"
         getattr(self, "values_" + self.base)(v, log)
+        v.update(tls.values(self.base, self.variant))
         return v
 
     def values_nginx(self, v, log):

@@ -164,8 +164,8 @@ def details(scenario, r):
                        % (k, e["taken"], e["failed"]))
             continue
         ratio = r.get("ratios", {}).get(k)
-        out.append("| %s | %.2f | %.2f | %.1f | %s | %.0f | %.0f | %d of %d%s |" % (
-            k, e["us"], e["us_min"], e["cv"], "%.2f" % ratio if ratio else "", e["rps"], e["p50_us"], e["n"],
+        out.append("| %s | %.2f | %.2f | %.1f | %s | %.0f | %s | %d of %d%s |" % (
+            k, e["us"], e["us_min"], e["cv"], "%.2f" % ratio if ratio else "", e["rps"], "%.0f" % e["p50_us"] if e["p50_us"] else "-", e["n"],
             e["taken"], ", %d with errors" % e["failed"] if e["failed"] else ""))
     return "\n".join(out + [""])
 

@@ -18,13 +18,15 @@ FILTERS = {"auth": 0.5, "auth_uncached": 3.0, "license": 0.3, "metrics": 0.3, "f
 TOKEN_SECRET = "the secret of the benchmark, of no use to anybody"
 LICENSE = {"license_key": "PENG-1234-5678-90AB-CDEF-WXYZ", "is_enterprise": True, "max_proxies": 100}
 PEERS = ["nginx", "haproxy", "h2o", "nghttpx"]
+TLS_BULK = ["nginx", "nginx-256k", "haproxy", "h2o", "nghttpx"]
 BULK = ["nginx", "nginx-256k", "haproxy", "haproxy-splice", "h2o", "nghttpx"]
 
 
 class Scenario:
-    def __init__(self, name, text, path="/1k", wrk=(), peers=PEERS, variant="plain", target=None,
+    def __init__(self, name, text, path="/1k", wrk=(), h2load=(), peers=PEERS, variant="plain", target=None,
                  stretch=None, kind="load"):
-        self.name, self.text, self.path, self.wrk = name, text, path, list(wrk)
+        self.name, self.text, self.path = name, text, path
+        self.wrk, self.h2load = list(wrk), list(h2load)  # arguments of the one that makes the load
         self.peers, self.variant, self.kind = peers, variant, kind
         self.target, self.stretch = target, stretch
 
@@ -69,10 +71,22 @@ SCENARIOS = [
     Scenario("post16k", "64 connections, POST of 16 KB", wrk=["-c64", "-s", "post16k.lua"], target=0.70),
     Scenario("h1_1k_log", "h1_1k, everybody logs JSON lines to a file", wrk=["-c64"], variant="log",
              target=0.75),
+    Scenario("h2c_1k", "HTTP/2 without TLS, 16 connections of 16 streams, 1 KB", h2load=["-c16", "-m16"],
+             variant="h2c", target=0.82, stretch=0.75),
+    Scenario("h2tls_1k", "the same over TLS", h2load=["-c16", "-m16"], variant="tls", target=0.80),
+    Scenario("tls_1k", "h1_1k over TLS", wrk=["-c64"], variant="tls", target=0.80),
+    Scenario("tls_1m", "h1_1m over TLS", path="/1m", wrk=["-c8"], peers=TLS_BULK, variant="tls", target=0.95),
+    # nghttpx cannot be told not to resume sessions, so it is left out.
+    Scenario("tls_hs", "a full handshake for each request, P-256", wrk=["-c16", "-H", "Connection: close"],
+             peers=PEERS[:3], variant="hs", target=1.0),
+    Scenario("tls_hs384", "a full handshake for each request, P-384", wrk=["-c16", "-H", "Connection: close"],
+             peers=PEERS[:3], variant="hs384", target=1.0),
     Scenario("routes", "h1_1k with 1000 prefix routes", path="/svc777/x", wrk=["-c64"],
              peers=["nginx", "haproxy"], variant="routes", kind="routes", target=0.3),
     Scenario("filters", "h1_1k with a token: what each stock filter adds", wrk=["-c64"] + bearer(),
              peers=[], kind="filters"),
     Scenario("idle_h1", "bytes of memory (PSS) per idle connection", kind="idle", target=300),
+    Scenario("idle_tls", "bytes of memory (PSS) per idle TLS connection", variant="tls", kind="idle",
+             target=12 * 1024),
 ]
 BY_NAME = {s.name: s for s in SCENARIOS}
