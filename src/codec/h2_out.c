@@ -362,6 +362,10 @@ int mp_h2_on_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
         h->resets_out -= h->resets_out > 0;
         mp_h2_note_cut(h, (uint32_t)frame->hd.stream_id);
         return 0;
+    case NGHTTP2_GOAWAY:
+        /* nghttp2 has found an error by itself. */
+        h->ended |= frame->goaway.error_code != NGHTTP2_NO_ERROR;
+        return 0;
     default:
         return 0;
     }

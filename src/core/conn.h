@@ -84,6 +84,13 @@ static inline struct mp_http *mp_conn_http(const struct mp_conn *c)
     return c->lst->http;
 }
 
+/* Others may stand behind the peer's address, or it is only said: never denied for what happens
+ * here. */
+static inline bool mp_conn_by_proxy(const struct mp_conn *c)
+{
+    return mp_conn_http(c)->conf->xff_trusted_hops > 0 || c->lst->conf->conf->proxy_protocol;
+}
+
 /* Takes the descriptor. source_counted: mp_admit said so. */
 void mp_conn_accept(struct mp_listener_local *lst, int fd, const struct mp_addr *peer,
                     bool source_counted);

@@ -118,8 +118,7 @@ static void refuse(struct mp_conn *c, unsigned status, uint32_t flags, const cha
 
 static void report(struct mp_conn *c, enum mp_guard_event event)
 {
-    mp_guard_report(c->cw->engine->guard, &c->peer, mp_conn_http(c)->conf->xff_trusted_hops > 0,
-                    event);
+    mp_guard_report(c->cw->engine->guard, &c->peer, mp_conn_by_proxy(c), event);
 }
 
 static void refuse_head(struct mp_conn *c, enum mp_h1_status why, unsigned status)

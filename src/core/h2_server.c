@@ -11,6 +11,7 @@
 
 #include "core/chain.h"
 #include "core/engine.h"
+#include "core/guard_ops.h"
 #include "core/h2_server.h"
 #include "core/snapshot.h"
 #include "core/stats.h"
@@ -95,6 +96,8 @@ static void on_head(struct mp_h2_session *h, struct mp_h2_stream *st, struct mp_
     switch (fault) {
     case MP_H2_HEAD_MALFORMED:
         count(srv, MP_ST_HTTP2_RX_MESSAGING_ERROR);
+        mp_guard_report(srv->conn->cw->engine->guard, &srv->conn->peer, mp_conn_by_proxy(srv->conn),
+                        MP_GUARD_PROTOCOL_ERROR);
         mp_stream_on_reset(s, MP_FLAG_DOWNSTREAM_PROTOCOL, st->fault_text);
         return;
     case MP_H2_HEAD_TOO_LARGE:

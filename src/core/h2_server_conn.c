@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "core/engine.h"
+#include "core/guard_ops.h"
 #include "core/h2_server.h"
 #include "core/snapshot.h"
 #include "core/stats.h"
@@ -141,6 +142,8 @@ static void close_if_over(struct mp_h2_server *s)
             count(c, MP_ST_HTTP2_PROTOCOL_ERROR);
         }
         mp_stat_inc(c->stats, MP_ST_HTTP_CX_PROTOCOL_ERROR);
+        mp_guard_report(c->cw->engine->guard, &c->peer, mp_conn_by_proxy(c),
+                        MP_GUARD_PROTOCOL_ERROR);
         reset_streams(s, MP_FLAG_DOWNSTREAM_PROTOCOL,
                       s->h.flooded ? "http2.flood" : "http2.protocol_error");
     }

@@ -71,8 +71,7 @@ static void count_status(struct mp_stream *s)
     if (status >= 200 && status < 600) {
         mp_stat_inc(s->stats, MP_ST_HTTP_RQ_2XX + (status / 100 - 2));
     }
-    mp_guard_report_status(s->cw->engine->guard, &s->conn->peer,
-                           s->http->conf->xff_trusted_hops > 0, status);
+    mp_guard_report_status(s->cw->engine->guard, &s->conn->peer, mp_conn_by_proxy(s->conn), status);
     if (MP_UNLIKELY(s->tunnel_open)) {
         mp_stat_dec(s->stats, MP_ST_HTTP_UPGRADES_ACTIVE);
     }

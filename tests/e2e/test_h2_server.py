@@ -359,6 +359,20 @@ def test_client_gone_cancels_everything(make):
     p.wait_stat("http2.streams_active", 0)
 
 
+# ---- errors of the connection
+
+@pytest.mark.parametrize("frame", [b"\0\0\1\0\0\0\0\0\1x", b"\0\0\4\3\0\0\0\0\1\0\0\0\0"], ids=["DATA", "RST_STREAM"])
+def test_a_frame_on_an_idle_stream(make, frame):
+    """Found by the library, counted all the same."""
+    p = make.proxy(make.origin(echo))
+    with Client(p.port) as c:
+        c.send(frame)
+        c.expect_goaway(PROTOCOL)
+        c.expect_close()
+    p.wait_stat("http2.protocol_error", 1)
+    p.wait_stat("http.test.downstream_cx_protocol_error", 1)
+
+
 # ---- leaving
 
 
