@@ -18,7 +18,7 @@ with open(os.path.join(ROOT, "tests", "data", "smuggling.json"), encoding="utf-8
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n"
 CHUNKED = head("POST /carrier HTTP/1.1", [("Host", "a.example"), ("Transfer-Encoding", "chunked")])
 CHUNKED_RESPONSE = head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")])
-HTTP10 = {"http_protocol_options": {"accept_http_10": True}}
+HTTP10 = {"codec_type": "HTTP1", "http_protocol_options": {"accept_http_10": True}}
 LARGE = 8192  # may arrive in pieces
 
 
