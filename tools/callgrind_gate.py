@@ -28,6 +28,7 @@ NOT_COUNTED = {"mp_hash_fnv"}  # the trace of the simulation; no request needs i
 
 def is_ours(path):
     """Is a function of this source file counted?"""
+    path = path.replace(ROOT + "/", "/")  # the clone itself may lie in a folder of that name
     return "/src/" in path and not re.search(r"(^|/)sim_|_sim\.c$", path)
 
 

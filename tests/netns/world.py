@@ -32,6 +32,13 @@ def why_not():
     made = subprocess.run(["unshare", "-n", "true"], capture_output=True, timeout=20)
     if made.returncode != 0:
         return "network namespaces cannot be made here"
+    name = f"mpt{os.getpid()}"
+    named = subprocess.run(["ip", "netns", "add", name], capture_output=True, timeout=20)
+    if named.returncode == 0:  # in a chroot, ip can make them and not enter them
+        named = subprocess.run(["ip", "-n", name, "link"], capture_output=True, text=True, timeout=20)
+        subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=20)
+    if named.returncode != 0:
+        return "named network namespaces cannot be entered here"
     folder = tempfile.mkdtemp()
     mounted = subprocess.run(["mount", "-t", "bpf", "bpf", folder], capture_output=True, timeout=20)
     subprocess.run(["umount", folder], capture_output=True, timeout=20)
